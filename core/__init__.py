@@ -1,0 +1,1 @@
+"""What the papers say: pure functions and modules, without terminal or threads."""

@@ -1,0 +1,74 @@
+"""What the network sees: the frame, and its two companions gathered through their match fields."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import kernels
+from .matching import MatchField
+
+SLOTS = 2
+SLOT_CHANNELS = 4  # RGB difference to the frame, cost of the match
+CHANNELS = 3 + SLOTS * SLOT_CHANNELS
+COST_CAP = 2048  # of 64 pixels x truncation; costs from here on are all 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """A reference frame and where each cell of the current frame stands in it.
+
+    Attributes:
+        rgb: the reference, (3, H, W) uint8.
+        field: from the current frame into the reference.
+        rank: which of the field's k matches to take, 0 is the best.
+    """
+
+    rgb: np.ndarray
+    field: MatchField
+    rank: int = 0
+
+
+def network_input(
+    rgb: np.ndarray, companions: tuple[Companion | None, Companion | None], dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Lay a frame and its companions side by side for the generator.
+
+    Args:
+        rgb: the frame, (3, H, W) uint8.
+        companions: the two slots; None is an empty one: no difference, cost 1 (nothing was found).
+        dtype: torch.float32 or torch.bfloat16; written directly, without a float copy in between.
+
+    Returns:
+        (11, H, W): RGB 0..1, then for each slot RGB of the reference minus the frame (-1..1) and the cost (0..1).
+
+    Raises:
+        ValueError: a reference differs in size, or the dtype is another one.
+    """
+    if dtype not in (torch.float32, torch.bfloat16):
+        raise ValueError(f"dtype is {dtype}; it must be torch.float32 or torch.bfloat16")
+    out = torch.empty((CHANNELS, *rgb.shape[1:]), dtype=dtype)
+    # numpy has no bfloat16: its bits travel as int16, and the tables below hold the same bits
+    array = out.numpy() if dtype == torch.float32 else out.view(torch.int16).numpy()
+    colour, difference, cost = _tables(dtype)
+    kernels.fill_scaled(rgb, colour, array[:3])
+    for slot, companion in enumerate(companions):
+        channels = slice(3 + slot * SLOT_CHANNELS, 3 + (slot + 1) * SLOT_CHANNELS)
+        if companion is None:
+            out[channels] = 0
+            out[channels.stop - 1] = 1
+            continue
+        if companion.rgb.shape != rgb.shape:
+            raise ValueError(f"reference is {companion.rgb.shape}, the frame {rgb.shape}")
+        keys = companion.field.keys[companion.rank]
+        kernels.fill_companion(rgb, companion.rgb, keys, companion.field.radius, difference, cost, array[channels])
+    return out
+
+
+def _tables(dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values of the colour, difference and cost channels, in the bits of dtype."""
+    values = (torch.arange(256) / 255, torch.arange(-255, 256) / 255, torch.arange(COST_CAP + 1) / COST_CAP)
+    tables = [value.to(dtype) for value in values]
+    return tuple((t if dtype == torch.float32 else t.view(torch.int16)).numpy() for t in tables)  # type: ignore[return-value]

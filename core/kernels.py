@@ -1,0 +1,380 @@
+"""Numba kernels for the CPU: they take ready arrays, fill ready outputs and raise nothing.
+
+The public functions that check and explain stand in matching.py, companions.py and colour.py; each kernel has a
+plain twin in tests/naive.py. One thread of ours calls them at a time (Numba's work queue stands one caller).
+"""
+import numpy as np
+from numba import njit, prange, uint8, uint16, uint32, uint64
+
+# --- search ---
+# A cell is CELL x CELL pixels; its patch is two blocks of CELL pixels wide and high. A tile is TILE_ROWS x TILE_COLS
+# cells that share one list of candidate offsets, so that the sums of a block are computed once for its four patches.
+CELL = 4
+TILE_ROWS = 8
+TILE_COLS = 15
+BLOCKS = TILE_COLS + 1
+SPAN = BLOCKS * CELL  # 64 pixels: one AVX-512 register, two AVX2 registers
+INDEX_BITS = 12  # a key is cost << 12 | raster index of the offset: one unsigned minimum orders by cost, then raster
+INDEX_MASK = (1 << INDEX_BITS) - 1
+NO_MATCH = 0xFFFFFFFF
+
+
+@njit(cache=True)
+def _erode_row(source, out):
+    """Minimum of each pixel and its two neighbours in the row; the ends have one."""
+    last = source.shape[0] - 1
+    out[0], out[last] = min(source[0], source[min(1, last)]), min(source[last], source[max(last - 1, 0)])
+    before, here, after, target = source[: last - 1], source[1:last], source[2:], out[1:last]
+    for x in range(last - 1):  # slices of equal length: no index can wrap, so it vectorises
+        target[x] = min(min(before[x], here[x]), after[x])
+
+
+@njit(parallel=True, cache=True)
+def erode_and_blur(luma, reach, out, top, left):
+    """Minimum over 2 * reach + 1 pixels of each row, then 1-2-1 along columns, into out[top:, left:]."""
+    height, width = luma.shape
+    eroded = np.empty((height, width), np.uint8)
+    for y in prange(height):
+        row, spare = luma[y].copy(), np.empty(width, np.uint8)
+        for _ in range(reach):
+            _erode_row(row, spare)
+            row, spare = spare, row
+        eroded[y] = row
+    for y in prange(height):
+        above, here, below = eroded[max(y - 1, 0)], eroded[y], eroded[min(y + 1, height - 1)]
+        target = out[top + y, left : left + width]
+        for x in range(width):
+            target[x] = uint8((uint16(above[x]) + uint16(2) * uint16(here[x]) + uint16(below[x]) + uint16(2)) >> 2)
+
+
+@njit(cache=True)
+def _column_sums(query, reference, q, r, q_stride, r_stride, truncation, out):
+    """Truncated absolute differences of SPAN columns, summed over the CELL rows of one row of blocks."""
+    q0, q1 = query[q : q + SPAN], query[q + q_stride : q + q_stride + SPAN]
+    q2, q3 = query[q + 2 * q_stride : q + 2 * q_stride + SPAN], query[q + 3 * q_stride : q + 3 * q_stride + SPAN]
+    r0, r1 = reference[r : r + SPAN], reference[r + r_stride : r + r_stride + SPAN]
+    r2, r3 = reference[r + 2 * r_stride : r + 2 * r_stride + SPAN], reference[r + 3 * r_stride : r + 3 * r_stride + SPAN]
+    for x in range(SPAN):  # the casts keep it in bytes: vpmaxub, vpminub, vpsubb
+        a = min(uint8(max(q0[x], r0[x]) - min(q0[x], r0[x])), truncation)
+        b = min(uint8(max(q1[x], r1[x]) - min(q1[x], r1[x])), truncation)
+        c = min(uint8(max(q2[x], r2[x]) - min(q2[x], r2[x])), truncation)
+        d = min(uint8(max(q3[x], r3[x]) - min(q3[x], r3[x])), truncation)
+        out[x] = uint16(uint16(a) + uint16(b) + uint16(c) + uint16(d))
+
+
+@njit(cache=True)
+def _block_sums(columns, rows, out):
+    """Sum each CELL neighbouring columns: four 16-bit lanes of a 64-bit word, folded twice."""
+    for r in range(rows):
+        words, target = columns[r].view(np.uint64), out[r]
+        for x in range(BLOCKS):
+            word = words[x] + (words[x] >> uint64(32))
+            target[x] = uint32((word + (word >> uint64(16))) & uint64(0xFFFF))
+
+
+@njit(cache=True)
+def _keep_best(sums, rows, penalty, index, key, best):
+    """Insert the offset into the k best keys of each cell of the tile, ascending, without branches."""
+    for i in range(rows):
+        upper, lower = sums[i], sums[i + 1]
+        for c in range(BLOCKS):
+            cost = upper[c] + upper[c + 1] + lower[c] + lower[c + 1] + penalty
+            key[c] = (cost << uint32(INDEX_BITS)) | index
+        last = best[i, best.shape[1] - 1]
+        better = uint32(0)
+        for c in range(BLOCKS):
+            better |= uint32(key[c] < last[c])
+        if better == 0:
+            continue
+        for j in range(best.shape[1]):
+            row = best[i, j]
+            for c in range(BLOCKS):
+                old, new = row[c], key[c]
+                row[c], key[c] = min(old, new), max(old, new)
+
+
+@njit(parallel=True, cache=True)
+def match_tiles(query, reference, stride, origin, radius, truncation, penalty, candidates, counts, keys):
+    """Fill keys (k, cell rows, cell columns) with the best candidates of each tile, ascending.
+
+    query and reference are flattened padded guides with the same stride; origin is the flat place of the first patch.
+    candidates (T, N) holds raster indices of offsets, counts (T,) how many count; T is 1 (all share) or one per tile.
+    """
+    k, cell_rows, cell_columns = keys.shape
+    across = (cell_columns + TILE_COLS - 1) // TILE_COLS
+    down = (cell_rows + TILE_ROWS - 1) // TILE_ROWS
+    side = 2 * radius + 1
+    for tile in prange(across * down):
+        top, left = tile // across * TILE_ROWS, tile % across * TILE_COLS
+        rows = min(TILE_ROWS, cell_rows - top)
+        columns = np.empty((TILE_ROWS + 1, SPAN), np.uint16)
+        sums = np.zeros((TILE_ROWS + 1, BLOCKS + 1), np.uint32)
+        key = np.empty(BLOCKS, np.uint32)
+        best = np.full((TILE_ROWS, k, BLOCKS), NO_MATCH, np.uint32)
+        own = tile % candidates.shape[0]
+        for n in range(counts[own]):
+            index = candidates[own, n]
+            dy, dx = index // side - radius, index % side - radius
+            for r in range(rows + 1):
+                place = origin + (top + r) * CELL * stride + left * CELL
+                _column_sums(query, reference, place, place + dy * stride + dx, stride, stride, truncation, columns[r])
+            _block_sums(columns, rows + 1, sums)
+            _keep_best(sums, rows, uint32(penalty * (abs(dy) + abs(dx))), uint32(index), key, best)
+        for i in range(rows):
+            for j in range(k):
+                for c in range(min(TILE_COLS, cell_columns - left)):
+                    keys[j, top + i, left + c] = best[i, j, c]
+
+
+@njit(cache=True)
+def _add(index, seen, candidates, count):
+    """Append an offset to a tile's candidates unless it is there already or the list is full."""
+    if seen[index] or count >= candidates.shape[0]:
+        return count
+    seen[index] = 1
+    candidates[count] = index
+    return count + 1
+
+
+@njit(cache=True)
+def _add_around(index, reach, radius, seen, candidates, count):
+    """Append the offsets within reach of one, inside the window."""
+    side = 2 * radius + 1
+    y, x = index // side, index % side
+    for near_y in range(max(y - reach, 0), min(y + reach, side - 1) + 1):
+        for near_x in range(max(x - reach, 0), min(x + reach, side - 1) + 1):
+            count = _add(near_y * side + near_x, seen, candidates, count)
+    return count
+
+
+@njit(cache=True)
+def _random_below(state, bound):
+    """One step of a 32-bit mixing generator: the next state and a number in [0, bound)."""
+    state = uint32(state + uint32(0x9E3779B9))
+    mixed = uint32((state ^ (state >> uint32(16))) * uint32(0x85EBCA6B))
+    mixed = uint32((mixed ^ (mixed >> uint32(13))) * uint32(0xC2B2AE35))
+    return state, np.int64((uint64(mixed ^ (mixed >> uint32(16))) * uint64(bound)) >> uint64(32))
+
+
+@njit(parallel=True, cache=True)
+def propose(previous, radius, winners, reach, probes, seed, refresh, candidates, counts):
+    """List each tile's candidates from the previous field's answers in and around it.
+
+    The most frequent previous offsets (winners) with all offsets within reach of each, the offsets around zero, and
+    probes at random in shrinking squares around the first winner. Every refresh-th tile (turning with the seed)
+    gets every second offset of the window as well, so that lost motion is found again.
+    """
+    k, cell_rows, cell_columns = previous.shape
+    across = (cell_columns + TILE_COLS - 1) // TILE_COLS
+    side = 2 * radius + 1
+    for tile in prange(counts.shape[0]):
+        top, left = tile // across * TILE_ROWS, tile % across * TILE_COLS
+        votes = np.zeros(INDEX_MASK + 1, np.int32)  # a cell without a match votes past the window
+        seen = np.zeros(side * side, np.uint8)
+        own = candidates[tile]
+        for i in range(max(top - 2, 0), min(top + TILE_ROWS + 2, cell_rows)):
+            for c in range(max(left - 2, 0), min(left + TILE_COLS + 2, cell_columns)):
+                for j in range(k):
+                    votes[previous[j, i, c] & INDEX_MASK] += 1
+        count = _add_around(side * radius + radius, 1, radius, seen, own, 0)
+        first = side * radius + radius
+        for n in range(winners):
+            winner = np.argmax(votes[: side * side])
+            if votes[winner] == 0:
+                break
+            first = winner if n == 0 else first
+            votes[winner] = 0
+            count = _add_around(winner, reach, radius, seen, own, count)
+        state, size = uint32(seed * 0x10001 + tile * 0x9E37), radius
+        for _ in range(probes):
+            state, y = _random_below(state, 2 * size + 1)
+            state, x = _random_below(state, 2 * size + 1)
+            y, x = first // side + y - size, first % side + x - size
+            if 0 <= y < side and 0 <= x < side:
+                count = _add(y * side + x, seen, own, count)
+            size = max(size // 2, 1)
+        if (tile + seed) % refresh == 0:
+            for y in range(0, side, 2):
+                for x in range(0, side, 2):
+                    count = _add(y * side + x, seen, own, count)
+        counts[tile] = count
+
+
+# --- companions ---
+
+
+@njit(parallel=True, cache=True)
+def fill_scaled(rgb, scale, out):
+    """Fill out (3, H, W) with scale[rgb]; scale (256,) decides the dtype."""
+    for row in prange(rgb.shape[0] * rgb.shape[1]):
+        source, target = rgb[row // rgb.shape[1], row % rgb.shape[1]], out[row // rgb.shape[1], row % rgb.shape[1]]
+        for x in range(rgb.shape[2]):
+            target[x] = scale[source[x]]
+
+
+@njit(parallel=True, cache=True)
+def fill_companion(rgb, reference, keys, radius, difference_scale, cost_scale, out):
+    """Fill out (4, H, W) with the reference gathered through keys, minus rgb, and the cost of the match.
+
+    difference_scale (511,) maps a difference + 255, cost_scale (L,) maps the key's cost (the last entry serves all
+    larger ones); together they decide the dtype. Places outside the reference take its border.
+    """
+    height, width = rgb.shape[1], rgb.shape[2]
+    side = 2 * radius + 1
+    for i in prange(keys.shape[0]):
+        for c in range(keys.shape[1]):
+            index = np.int64(keys[i, c] & uint32(INDEX_MASK))
+            cost = cost_scale[min(np.int64(keys[i, c] >> uint32(INDEX_BITS)), cost_scale.shape[0] - 1)]
+            dy, dx = index // side - radius, index % side - radius
+            for y in range(i * CELL, min((i + 1) * CELL, height)):
+                from_y = min(max(y + dy, 0), height - 1)
+                for x in range(c * CELL, min((c + 1) * CELL, width)):
+                    from_x = min(max(x + dx, 0), width - 1)
+                    for channel in range(3):
+                        difference = np.int64(reference[channel, from_y, from_x]) - np.int64(rgb[channel, y, x])
+                        out[channel, y, x] = difference_scale[difference + 255]
+                    out[3, y, x] = cost
+
+
+# --- colour ---
+# float32 on purpose: it measures faster here than 32-bit fixed point (Numba widens integers to 64 bits), and codes
+# beyond the format's depth saturate where integers would wrap. The literals are typed so that nothing turns float64.
+_ZERO = np.float32(0)
+_HALF = np.float32(0.5)
+
+
+@njit(parallel=True, cache=True)
+def yuv_to_rgb(luma, u, v, shift_x, shift_y, matrix, top, out):
+    """Fill out (3, H, W) with matrix (3, 4: luma, u, v, constant) times the codes, rounded and clamped to 0..top.
+
+    Chroma (ceil(H / 2**shift_y), ceil(W / 2**shift_x)) is replicated over the luma it covers.
+    """
+    H, W = luma.shape
+    for block in prange(u.shape[0]):  # one chroma row and the luma rows it covers
+        chroma = np.empty((3, W), np.float32)
+        for channel in range(3):
+            _chroma_share(u[block], v[block], shift_x, matrix[channel], chroma[channel])
+        for y in range(block << shift_y, min((block + 1) << shift_y, H)):
+            for channel in range(3):
+                _luma_share(luma[y], chroma[channel], matrix[channel, 0], top, out[channel, y])
+
+
+@njit(cache=True)
+def _chroma_share(u, v, shift_x, weights, out):
+    weight_u, weight_v, constant = weights[1], weights[2], weights[3]
+    W = out.shape[0]
+    if shift_x == 0:  # the two usual cases are spelt out because only then do they become vector code
+        for x in range(W):
+            out[x] = weight_u * np.float32(u[x]) + weight_v * np.float32(v[x]) + constant
+        return
+    if shift_x == 1:
+        for x in range(W // 2):
+            share = weight_u * np.float32(u[x]) + weight_v * np.float32(v[x]) + constant
+            out[2 * x] = share
+            out[2 * x + 1] = share
+    for x in range(W // 2 * 2 if shift_x == 1 else 0, W):
+        out[x] = weight_u * np.float32(u[x >> shift_x]) + weight_v * np.float32(v[x >> shift_x]) + constant
+
+
+@njit(cache=True)
+def _luma_share(luma, chroma, weight, top, out):
+    for x in range(luma.shape[0]):
+        value = weight * np.float32(luma[x]) + chroma[x]
+        out[x] = np.int32(min(max(value, _ZERO), top) + _HALF)
+
+
+@njit(parallel=True, cache=True)
+def look_up(codes, table, out):
+    """out[y, x] = table[codes[y, x]]; the table has an entry for every value of the codes' type."""
+    for y in prange(codes.shape[0]):
+        for x in range(codes.shape[1]):
+            out[y, x] = table[codes[y, x]]
+
+
+@njit(parallel=True, cache=True)
+def subtract_levels(planes, shifts, weights, rain, top, outs, touched):
+    """Take weights[p] . rain, averaged over each sample's block and rounded to whole levels, off every plane p.
+
+    shifts[p] is log2 of the plane's reduction (x, y); results are clamped to 0..top; touched[block, p] says whether
+    any sample of plane p differs from its input in that block of rows.
+    """
+    H, W = rain.shape[1:]
+    tallest = shifts[:, 1].max()
+    for block in prange(touched.shape[0]):
+        seen = np.empty(W, np.float32)
+        end = min((block + 1) << tallest, H)
+        for plane in range(len(planes)):
+            shift_x, shift_y = shifts[plane]
+            for first in range(block << tallest, end, 1 << shift_y):
+                rows = min(1 << shift_y, end - first)
+                _project(rain, first, rows, weights[plane], seen)
+                _mean_columns(seen, rows, shift_x)
+                y = first >> shift_y
+                touched[block, plane] |= _subtract_row(planes[plane][y], seen, top, outs[plane][y])
+
+
+@njit(cache=True)
+def _project(rain, first, rows, weights, seen):
+    red, green, blue = weights
+    seen[:] = _ZERO
+    for y in range(first, first + rows):
+        r, g, b = rain[0, y], rain[1, y], rain[2, y]
+        for x in range(seen.shape[0]):
+            seen[x] += red * r[x] + green * g[x] + blue * b[x]
+
+
+@njit(cache=True)
+def _mean_columns(seen, rows, shift_x):
+    """Leave in the first ceil(W / 2**shift_x) places the means over rows x 2**shift_x, fewer at the right edge."""
+    W = seen.shape[0]
+    whole = W >> shift_x
+    share = np.float32(1 / (rows << shift_x))
+    if shift_x == 0:
+        for x in range(W):
+            seen[x] *= share
+    elif shift_x == 1:
+        for x in range(whole):
+            seen[x] = (seen[2 * x] + seen[2 * x + 1]) * share
+    else:
+        for x in range(whole):
+            total = _ZERO
+            for k in range(x << shift_x, (x + 1) << shift_x):
+                total += seen[k]
+            seen[x] = total * share
+    if whole << shift_x < W:
+        seen[whole] = seen[whole << shift_x :].sum() / np.float32(rows * (W - (whole << shift_x)))
+
+
+@njit(cache=True)
+def _subtract_row(plane, levels, top, out):
+    changed = 0
+    for x in range(plane.shape[0]):
+        value = np.float32(plane[x]) - np.rint(levels[x])
+        out[x] = np.int32(min(max(value, _ZERO), top))
+        changed |= out[x] ^ plane[x]
+    return changed != 0
+
+
+# --- rain ---
+
+
+@njit(cache=True)
+def draw_streaks(streaks, layer):
+    """Add streaks to layer (H, W) float32.
+
+    streaks (N, 7) float32: centre y and x, length, slope (x per y), sigma across, amplitude, softness of the ends;
+    all in pixels but slope and amplitude. A streak is a segment with a Gaussian cross-section.
+    """
+    height, width = layer.shape
+    for n in range(streaks.shape[0]):
+        centre_y, centre_x, length, slope, sigma, amplitude, soft = streaks[n]
+        cosine = 1.0 / np.sqrt(1.0 + slope * slope)  # of the angle to the vertical
+        half = 0.5 * length * cosine
+        reach = 3.0 * sigma / cosine
+        for y in range(max(int(centre_y - half - soft), 0), min(int(centre_y + half + soft) + 2, height)):
+            beyond = abs(y - centre_y) - half
+            fade = min(max(0.5 - beyond / (soft + 1e-3), 0.0), 1.0)
+            axis = centre_x + (y - centre_y) * slope
+            for x in range(max(int(axis - reach), 0), min(int(axis + reach) + 2, width)):
+                across = (x - axis) * cosine / sigma
+                layer[y, x] += amplitude * fade * np.exp(-0.5 * across * across)
