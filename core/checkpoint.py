@@ -1,0 +1,114 @@
+"""Weights on disk: safetensors with the config that rebuilds the network in the metadata; never pickle."""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .stream import StreamConfig, StreamGenerator
+
+FORMAT = 1
+MAX_BYTES = 512 * 2**20
+MAX_TENSORS = 10_000
+
+
+class CheckpointError(ValueError):
+    """A weight file that cannot be used: one line with the file and the reason."""
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+    """Write tensors and JSON-able metadata atomically: a kill at any moment leaves the old file or the new one.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    packed = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    save_file(packed, temporary, {name: json.dumps(value) for name, value in metadata.items()})
+    with open(temporary, "rb") as written:
+        os.fsync(written.fileno())
+    os.replace(temporary, path)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what save_tensors wrote.
+
+    Raises:
+        CheckpointError: no such file, too large, not safetensors, truncated, or metadata that is not ours.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path} is not a file; give a .safetensors file made by `streamderain train`")
+    if path.stat().st_size > MAX_BYTES:
+        raise CheckpointError(f"{path} is larger than {MAX_BYTES >> 20} MiB; that is no derainer of ours")
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            if len(names) > MAX_TENSORS:
+                raise CheckpointError(f"{path} holds {len(names)} tensors; that is no derainer of ours")
+            metadata = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
+            return {name: file.get_tensor(name) for name in names}, metadata
+    except (SafetensorError, json.JSONDecodeError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file of ours ({error})") from None
+
+
+def save_generator(path: Path, model: StreamGenerator, *, profile: str, card: dict[str, Any]) -> None:
+    """Write a generator so that load_generator rebuilds it from the file alone.
+
+    Args:
+        path: ends in .safetensors.
+        model: the network.
+        profile: its profile's name.
+        card: how the weights were made (method, steps, data, scores); plain JSON values.
+    """
+    metadata = {"format": FORMAT, "family": "stream", "profile": profile, "config": model.config_dict(), "card": card}
+    save_tensors(path, dict(model.state_dict()), metadata)
+
+
+def load_generator(path: Path) -> tuple[StreamGenerator, dict[str, Any]]:
+    """Rebuild a generator from its file, strictly.
+
+    Returns:
+        The network in eval mode and the metadata (profile, config, card).
+
+    Raises:
+        CheckpointError: the file is unusable; names the first missing, unexpected or misshapen tensor, or NaN.
+    """
+    tensors, metadata = load_tensors(path)
+    if metadata.get("format") != FORMAT or metadata.get("family") != "stream":
+        raise CheckpointError(f"{path} is not a generator of format {FORMAT}; train one with `streamderain train`")
+    try:
+        config = {name: tuple(int(v) for v in value) for name, value in metadata["config"].items()}
+        with torch.device("meta"):
+            model = StreamGenerator(StreamConfig(**config))
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{path} has a config that builds no network ({error})") from None
+    _check(path, model, tensors)
+    model.load_state_dict(tensors, assign=True)
+    return model.float().eval(), metadata
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _check(path: Path, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    expected = model.state_dict()
+    for name, tensor in expected.items():
+        if name not in tensors:
+            raise CheckpointError(f"{path} lacks the tensor {name}")
+        found = tensors[name]
+        if found.shape != tensor.shape or not found.is_floating_point():
+            raise CheckpointError(f"{path}: {name} is {found.dtype} {tuple(found.shape)}, not {tuple(tensor.shape)}")
+        if not torch.isfinite(found).all():
+            raise CheckpointError(f"{path}: {name} holds NaN or infinity")
+    for name in tensors:
+        if name not in expected:
+            raise CheckpointError(f"{path} has the unexpected tensor {name}")

@@ -1,0 +1,130 @@
+"""A renderer of falling rain: seeded, physically parameterised, consistent over time.
+
+A drop of diameter a at distance z that falls with speed v is drawn by an exposure T as a streak of length
+f v T / z and width f a / z pixels (f: focal length in pixels), and stands f v / (z rate) pixels lower in the next
+frame (Garg and Nayar, Vision and Rain, IJCV 2007). All three grow together as drops come nearer; near drops are
+fewer, and blurred when they are out of focus. Rain moves independently of the scene.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from . import kernels
+
+
+@dataclass(frozen=True, slots=True)
+class RainStyle:
+    """One kind of rain.
+
+    Attributes:
+        density: streaks for each 100 x 100 pixels.
+        length: of a typical streak, pixels.
+        width: standard deviation across a typical streak, pixels.
+        slope: sideways per downward pixel; wind.
+        slope_spread: standard deviation of the slope between streaks.
+        brightness: peak of a typical streak, 0..1.
+        brightness_spread: standard deviation of its logarithm between streaks.
+        depth_spread: standard deviation of the logarithm of nearness, which scales length, width and fall.
+        fall: pixels a typical streak falls in one frame.
+        defocus: how far nearness blurs a streak beyond its growth; 0 is sharp everywhere.
+        blend: "add" brightens by the layer; "cover" moves the picture towards airlight by it.
+        airlight: colour that covering drops take, 0..1 for each of RGB.
+        veil: uniform brightening by drops too far to be seen, 0..1.
+    """
+
+    density: float
+    length: float
+    width: float
+    slope: float
+    slope_spread: float
+    brightness: float
+    brightness_spread: float
+    depth_spread: float
+    fall: float
+    defocus: float
+    blend: Literal["add", "cover"]
+    airlight: tuple[float, float, float]
+    veil: float
+
+
+def random_style(rng: np.random.Generator, scale: float = 1.0) -> RainStyle:
+    """Draw a kind of rain from the range that real and rendered footage shows.
+
+    Args:
+        rng: the only source of chance.
+        scale: pixels for each pixel of a picture 480 lines high; lengths and widths grow with it.
+    """
+    length = float(np.exp(rng.uniform(np.log(6), np.log(80))))
+    width = float(np.exp(rng.uniform(np.log(0.45), np.log(1.6))))
+    # the sum of what all streaks cover, so that short thin streaks come in crowds and long wide ones alone
+    coverage = float(np.exp(rng.uniform(np.log(0.02), np.log(0.5))))
+    tint = rng.uniform(0.85, 1.0, 3)
+    return RainStyle(
+        density=coverage * 1e4 / (length * width * 2.5) / scale**2,
+        length=length * scale,
+        width=width * scale,
+        slope=float(np.tan(np.clip(rng.normal(0, 0.35), -1.1, 1.1))),
+        slope_spread=float(rng.choice([0.0, 0.02, 0.05])),
+        brightness=float(np.exp(rng.uniform(np.log(0.06), np.log(0.8)))),
+        brightness_spread=float(rng.uniform(0.1, 0.8)),
+        depth_spread=float(rng.choice([0.0, 0.2, 0.4])),
+        fall=length * scale * float(rng.uniform(1.0, 4.0)),
+        defocus=float(rng.choice([0.0, 0.0, 0.5])),
+        blend="add" if rng.random() < 0.65 else "cover",
+        airlight=tuple(float(c) for c in rng.uniform(0.75, 1.0) * tint / tint.max()),  # type: ignore[arg-type]
+        veil=float(rng.uniform(0, 0.06)) if rng.random() < 0.15 else 0.0,
+    )
+
+
+def render(style: RainStyle, *, frames: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """Render the opacity of rain over a few frames.
+
+    Returns:
+        (frames, height, width) float32 in 0..1.
+    """
+    count = _count(style, height, width, rng)
+    spread = np.exp(np.clip(rng.normal(0, 1, count), -2, 2) * style.depth_spread)
+    length = style.length * spread
+    margin = float(length.max(initial=0.0)) + 4
+    tall, wide = height + 2 * margin, width + 2 * margin
+    slope = style.slope + style.slope_spread * rng.standard_normal(count)
+    # a drop's light spreads over its blurred width, so the peak falls as the blur grows
+    blur = 1 + style.defocus * np.maximum(spread - 1, 0)
+    amplitude = style.brightness * np.exp(style.brightness_spread * rng.standard_normal(count)) / blur
+    streaks = np.empty((count, 7), np.float32)
+    streaks[:, 2], streaks[:, 3] = length, slope
+    streaks[:, 4] = np.maximum(style.width * spread * blur, 0.35)
+    streaks[:, 5] = np.minimum(amplitude, 1.0)
+    streaks[:, 6] = np.minimum(length * 0.3, 8)
+    y, x = rng.uniform(0, tall, count), rng.uniform(0, wide, count)
+    layers = np.zeros((frames, height, width), np.float32)
+    for layer in layers:
+        streaks[:, 0], streaks[:, 1] = y % tall - margin, x % wide - margin
+        kernels.draw_streaks(streaks, layer)
+        y, x = y + style.fall * spread, x + style.fall * spread * slope
+    return np.minimum(layers + np.float32(style.veil), 1.0)
+
+
+def compose(clean: np.ndarray, opacity: np.ndarray, style: RainStyle) -> np.ndarray:
+    """Lay rain over clean frames.
+
+    Args:
+        clean: (T, 3, H, W) float32 RGB 0..1.
+        opacity: (T, H, W) float32 from render.
+
+    Returns:
+        (T, 3, H, W) float32 0..1, saturated as a sensor would.
+    """
+    airlight = np.asarray(style.airlight, np.float32)[:, None, None]
+    layer = opacity[:, None] * airlight
+    rainy = clean + layer if style.blend == "add" else clean * (1 - opacity[:, None]) + layer
+    return np.clip(rainy, 0, 1)
+
+
+def _count(style: RainStyle, height: int, width: int, rng: np.random.Generator) -> int:
+    """How many streaks a region and its margins hold: Poisson, as falling drops are."""
+    margin = style.length + 4
+    return int(rng.poisson(style.density * (height + 2 * margin) * (width + 2 * margin) / 1e4))

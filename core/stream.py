@@ -1,0 +1,133 @@
+"""The stream generator: a small encoder-decoder that sees a frame and its companions and returns the rain layer.
+
+Pixel-unshuffled input (Shi et al., CVPR 2016, run backwards), dense 3x3 residual blocks at half, quarter and eighth
+resolution, no normalisation, so that a tile equals the same place of the full frame inside the halo.
+"""
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from .companions import CHANNELS
+
+ProfileName = Literal["tiny", "realtime", "quality"]
+MULTIPLE = 8  # height and width are padded to this inside
+
+
+@dataclass(frozen=True, slots=True)
+class StreamConfig:
+    """What rebuilds the network.
+
+    Attributes:
+        widths: channels at half, quarter and eighth resolution.
+        blocks: residual blocks at half resolution before and after, at quarter before and after, at eighth.
+    """
+
+    widths: tuple[int, int, int]
+    blocks: tuple[int, int, int, int, int]
+
+
+PROFILES: dict[ProfileName, StreamConfig] = {
+    "tiny": StreamConfig(widths=(16, 32, 32), blocks=(1, 1, 1, 1, 1)),
+    "realtime": StreamConfig(widths=(32, 64, 64), blocks=(1, 1, 1, 2, 2)),
+    "quality": StreamConfig(widths=(64, 128, 192), blocks=(3, 3, 3, 4, 4)),
+}
+
+
+class ResidualBlock(nn.Module):
+    """conv3x3 - ReLU - conv3x3 beside an identity skip; the second convolution starts at zero."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(torch.relu(self.first(x)))
+
+
+def _blocks(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
+
+
+class StreamGenerator(nn.Module):
+    """Frame and companions in, rain layer out.
+
+    Args:
+        config: widths and depths.
+    """
+
+    def __init__(self, config: StreamConfig) -> None:
+        super().__init__()
+        self.config = config
+        half, quarter, eighth = config.widths
+        before, after, before4, after4, middle = config.blocks
+        self.head = nn.Conv2d(CHANNELS * 4, half, 3, padding=1)
+        self.encode2 = _blocks(half, before)
+        self.down4 = nn.Conv2d(half, quarter, 2, stride=2)
+        self.encode4 = _blocks(quarter, before4)
+        self.down8 = nn.Conv2d(quarter, eighth, 2, stride=2)
+        self.middle = _blocks(eighth, middle)
+        self.up4 = nn.Conv2d(eighth, quarter * 4, 1)
+        self.decode4 = _blocks(quarter, after4)
+        self.up2 = nn.Conv2d(quarter, half * 4, 1)
+        self.decode2 = _blocks(half, after)
+        self.tail = nn.Conv2d(half, 3 * 4, 3, padding=1)
+        nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
+
+    @classmethod
+    def from_profile(cls, name: ProfileName) -> StreamGenerator:
+        """The network of a profile, freshly initialised.
+
+        Raises:
+            ValueError: no profile has that name.
+        """
+        if name not in PROFILES:
+            raise ValueError(f"no profile {name!r}; there are {', '.join(PROFILES)}")
+        return cls(PROFILES[name])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Estimate the rain layer R, so that the background is B = O - R.
+
+        Args:
+            x: (B, 11, H, W) float, see companions.network_input: RGB 0..1, then two companions of four channels.
+
+        Returns:
+            (B, 3, H, W) of x's dtype: rain in units of the 0..1 RGB, not clamped.
+        """
+        height, width = x.shape[-2:]
+        x = nn.functional.pad(x, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
+        x2 = self.encode2(torch.relu(self.head(nn.functional.pixel_unshuffle(x, 2))))  # (B, half, H/2, W/2)
+        x4 = self.encode4(torch.relu(self.down4(x2)))  # (B, quarter, H/4, W/4)
+        x8 = self.middle(torch.relu(self.down8(x4)))  # (B, eighth, H/8, W/8)
+        x4 = self.decode4(x4 + nn.functional.pixel_shuffle(self.up4(x8), 2))
+        x2 = self.decode2(x2 + nn.functional.pixel_shuffle(self.up2(x4), 2))
+        return nn.functional.pixel_shuffle(self.tail(x2), 2)[..., :height, :width]
+
+    def config_dict(self) -> dict[str, list[int]]:
+        """The config as plain JSON values, for a checkpoint's metadata."""
+        return {name: list(value) for name, value in asdict(self.config).items()}
+
+
+def mac_per_pixel(model: nn.Module, channels: int = CHANNELS, side: int = 64) -> float:
+    """Multiply-accumulates of all convolutions for one input pixel, counted on a side x side frame."""
+    total = 0
+
+    def count(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        assert isinstance(module, nn.Conv2d)
+        total += module.weight[0].numel() * output.numel()
+
+    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv2d)]
+    parameter = next(model.parameters())
+    with torch.no_grad():
+        model(torch.zeros(1, channels, side, side, dtype=parameter.dtype, device=parameter.device))
+    for hook in hooks:
+        hook.remove()
+    return total / side**2

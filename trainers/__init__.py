@@ -1,0 +1,1 @@
+"""How weights are made: data, one loop, one file per method."""

@@ -1,0 +1,185 @@
+"""Samples for the stream generator: clean sequences under rendered rain, with companions from the real search."""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import Dataset
+
+from streamderain.core import matching, rain
+from streamderain.core.companions import Companion, network_input
+from streamderain.core.matching import MatchField, SearchSettings
+
+from .clips import Clip
+
+FRAMES = 3
+CASES = ("file", "live", "one", "within", "empty")
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedConfig:
+    """What the samples are made of.
+
+    Attributes:
+        crop_size: side of a sample, pixels; a multiple of 8.
+        rain_free: share of samples without rain, so that nothing is removed where nothing falls.
+        video_share: share of samples from clips; the rest are photos, still or moved along a smooth path.
+        case_shares: how often the companion slots hold (t-1, t+1), (t-1, t-2), (t-1, nothing), matches within the
+            frame, nothing.
+        max_motion: pixels a photo moves in one frame at most.
+        search_radius: window of the search, pixels.
+    """
+
+    crop_size: int = 128
+    rain_free: float = 0.2
+    video_share: float = 0.35
+    case_shares: tuple[float, float, float, float, float] = (0.34, 0.18, 0.08, 0.16, 0.24)
+    max_motion: float = 10.0
+    search_radius: int = 12
+
+    def __post_init__(self) -> None:
+        if self.crop_size % 8 or self.crop_size < 32:
+            raise ValueError(f"crop_size is {self.crop_size}; it must be a multiple of 8, at least 32")
+        if len(self.case_shares) != len(CASES) or abs(sum(self.case_shares) - 1) > 1e-6:
+            raise ValueError(f"case_shares is {self.case_shares}; it must be {len(CASES)} shares that add up to 1")
+
+
+class RenderedRain(Dataset[dict[str, Tensor]]):
+    """An endless set: sample n depends on the seed and n alone, whoever makes it and in whatever order.
+
+    A sample is {"input": (11, C, C) float32, "rain": (3, C, C) float32, "case": () int64}.
+
+    Args:
+        clips: photos and videos, from which nothing else is used.
+        config: what to make of them.
+        seed: of all chance.
+        length: how many samples the set claims to have.
+    """
+
+    def __init__(self, clips: list[Clip], config: RenderedConfig, *, seed: int, length: int) -> None:
+        smallest = config.crop_size
+        usable = [clip for clip in clips if min(clip.frames.shape[1:3]) >= smallest]
+        if not usable:
+            raise ValueError(f"no clean picture is at least {smallest} pixels on its shorter side")
+        self.photos = [clip for clip in usable if len(clip.frames) < FRAMES]
+        self.videos = [clip for clip in usable if len(clip.frames) >= FRAMES]
+        self.config, self.seed, self.length = config, seed, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        case = int(rng.choice(len(CASES), p=self.config.case_shares))
+        clean = _vary_light(self._clean_frames(rng), rng)
+        rainy, style_free = _rain_over(clean, self.config.rain_free, rng)
+        current = 2 if CASES[case] == "live" else 1
+        removed = np.zeros_like(clean[0]) if style_free else rainy[current] - clean[current]
+        pixels = np.rint(rainy * 255).astype(np.uint8)
+        seen = network_input(pixels[current], self._companions(pixels, CASES[case]))
+        return {"input": seen, "rain": torch.from_numpy(removed), "case": torch.tensor(case)}
+
+    def _clean_frames(self, rng: np.random.Generator) -> np.ndarray:
+        """Three consecutive frames of a crop, (3, 3, C, C) float32 0..1 in steps of 1/255 or finer."""
+        if self.videos and (not self.photos or rng.random() < self.config.video_share):
+            return _video_crop(self.videos[rng.integers(len(self.videos))].frames, self.config.crop_size, rng)
+        photo = self.photos[rng.integers(len(self.photos))].frames[0]
+        return _moved_photo(photo, self.config.crop_size, self.config.max_motion, rng)
+
+    def _companions(self, pixels: np.ndarray, case: str) -> tuple[Companion | None, Companion | None]:
+        """The slots of a case, through the search that runs at inference."""
+        if case == "empty":
+            return None, None
+        settings = SearchSettings(radius=self.config.search_radius)
+        guides = [matching.make_guide(luma(frame)) for frame in pixels]
+        if case == "within":
+            return within(pixels[1], matching.search(guides[1], guides[1], replace(settings, k=2), min_distance=4))
+        current, references = {"file": (1, (0, 2)), "live": (2, (1, 0)), "one": (1, (0,))}[case]
+        found = [Companion(pixels[r], matching.search(guides[current], guides[r], settings)) for r in references]
+        return found[0], found[1] if len(found) > 1 else None
+
+
+def within(rgb: np.ndarray, field: MatchField) -> tuple[Companion, Companion]:
+    """Both slots from inside the frame: its best and second best match elsewhere."""
+    return Companion(rgb, field, 0), Companion(rgb, field, 1)
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """BT.601 luma of (3, H, W) uint8 RGB as (H, W) uint8, in the integers that FFmpeg uses."""
+    wide = rgb.astype(np.uint16)
+    return ((77 * wide[0] + 150 * wide[1] + 29 * wide[2] + 128) >> 8).astype(np.uint8)
+
+
+def _video_crop(frames: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """The same window of three frames, forwards or backwards, flipped at random."""
+    step = int(rng.integers(1, 3)) if len(frames) >= 2 * FRAMES else 1
+    start = int(rng.integers(len(frames) - step * (FRAMES - 1)))
+    y, x = (int(rng.integers(extent - size + 1)) for extent in frames.shape[1:3])
+    window = frames[start : start + step * (FRAMES - 1) + 1 : step, y : y + size, x : x + size]
+    window = window[:: -1 if rng.random() < 0.5 else 1, :, :: -1 if rng.random() < 0.5 else 1]
+    return window.transpose(0, 3, 1, 2).astype(np.float32) / 255
+
+
+def _moved_photo(photo: np.ndarray, size: int, max_motion: float, rng: np.random.Generator) -> np.ndarray:
+    """A camera path over a photo: still, in whole pixels (no resampling), or with turn and zoom."""
+    speed = 0.0 if rng.random() < 0.25 else float(np.exp(rng.uniform(np.log(0.3), np.log(max_motion))))
+    heading = rng.uniform(0, 2 * np.pi)
+    step = speed * np.array([np.sin(heading), np.cos(heading)])
+    jerk = rng.normal(0, 0.15 * speed, 2)
+    path = np.array([-step, np.zeros(2), step + jerk])
+    smooth = rng.random() < 0.5 and speed > 0
+    zoom = float(np.exp(rng.uniform(np.log(0.75), np.log(1.5)))) if smooth else 1.0
+    reach = int(np.ceil(np.abs(path).max())) + (4 if smooth else 0)
+    need = [min(int(size * max(zoom, 1) * 1.03) + 2 * reach, extent) for extent in photo.shape[:2]]
+    y, x = (int(rng.integers(extent - n + 1)) for extent, n in zip(photo.shape[:2], need, strict=True))
+    part = photo[y : y + need[0], x : x + need[1], :: 1]
+    part = part[:, ::-1] if rng.random() < 0.5 else part
+    if smooth:
+        return _resampled(part, size, path, zoom, rng)
+    centre = [(n - size) // 2 for n in need]
+    corners = np.rint(path).astype(int) + centre
+    corners = np.clip(corners, 0, [n - size for n in need])
+    crops = [part[cy : cy + size, cx : cx + size] for cy, cx in corners]
+    return np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32) / 255
+
+
+def _resampled(part: np.ndarray, size: int, path: np.ndarray, zoom: float, rng: np.random.Generator) -> np.ndarray:
+    """Bilinear samples of a part along path, turning and zooming slightly from frame to frame."""
+    turn = np.cumsum(np.full(FRAMES, rng.normal(0, 0.006)))
+    scale = zoom * np.cumprod(np.full(FRAMES, 1 + rng.normal(0, 0.006)))
+    tall, wide = part.shape[:2]
+    theta = np.empty((FRAMES, 2, 3), np.float32)
+    for t in range(FRAMES):
+        cosine, sine = scale[t] * np.cos(turn[t]), scale[t] * np.sin(turn[t])
+        theta[t] = [
+            [cosine * size / wide, -sine * size / wide, 2 * path[t, 1] / wide],
+            [sine * size / tall, cosine * size / tall, 2 * path[t, 0] / tall],
+        ]
+    grid = functional.affine_grid(torch.from_numpy(theta), [FRAMES, 3, size, size], align_corners=False)
+    source = torch.from_numpy(np.ascontiguousarray(part.transpose(2, 0, 1))).float().div_(255)
+    moved = functional.grid_sample(
+        source.expand(FRAMES, -1, -1, -1), grid, padding_mode="reflection", align_corners=False
+    )
+    return moved.numpy()
+
+
+def _vary_light(clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Gamma, so that dusk is seen too, and a sensor's noise; both belong to the scene, not to the rain."""
+    if rng.random() < 0.5:
+        clean = clean ** np.float32(np.exp(rng.uniform(np.log(0.75), np.log(1.7))))
+    if rng.random() < 0.3:
+        sigma = np.float32(rng.uniform(0.5, 5) / 255)
+        clean = clean + sigma * rng.standard_normal(clean.shape, np.float32)
+    return np.clip(clean, 0, 1)
+
+
+def _rain_over(clean: np.ndarray, rain_free: float, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
+    """Rainy frames and whether they carry no rain at all."""
+    if rng.random() < rain_free:
+        return clean, True
+    style = rain.random_style(rng)
+    opacity = rain.render(style, frames=FRAMES, height=clean.shape[2], width=clean.shape[3], rng=rng)
+    return rain.compose(clean, opacity, style), False
