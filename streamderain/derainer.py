@@ -1,0 +1,205 @@
+"""One frame in, one frame out: view, search, companions, network, subtract. The past is held here and nowhere else."""
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from streamderain import weights
+from streamderain.core import colour, matching
+from streamderain.core.checkpoint import CheckpointError, load_generator
+from streamderain.core.colour import PixelFormat
+from streamderain.core.companions import Companion, network_input
+from streamderain.core.matching import Guide, MatchField, SearchSettings
+from streamderain.engine import Engine
+from streamderain.errors import DerainError
+from streamderain.frame import Frame
+
+Picture = TypeVar("Picture", Frame, np.ndarray)
+Slots = tuple[Companion | None, Companion | None]
+ARRAY_FORMAT = PixelFormat(family="rgb", full_range=True)
+CUT_COST = 0.22  # mean match cost as a share of the largest: neighbours in real clips reach 0.12, strangers begin at 0.31
+SEARCH = SearchSettings()
+WITHIN = SearchSettings(k=2)
+WITHIN_DISTANCE = 4  # pixels; a patch must not find its own shadow
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a frame is reduced to for the search and the network.
+
+    Attributes:
+        rgb: (3, H, W) uint8.
+        guide: padded, rain-suppressed luma.
+    """
+
+    rgb: np.ndarray
+    guide: Guide
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A frame looked at before its turn: as it was given, as a Frame, and its view."""
+
+    picture: Frame | np.ndarray
+    frame: Frame
+    view: View
+
+
+@dataclass(slots=True)
+class Past:
+    """What a Derainer remembers between frames; reset() starts a new one.
+
+    Attributes:
+        views: of the frames before, newest first, at most two.
+        fields: the last match field of each role: "before" (t-1), "older" (t-2) and "after" (t+1).
+        ahead: the frame that was looked at before its turn.
+        number: frames seen since the reset; drives the search's random probes.
+    """
+
+    views: list[View] = field(default_factory=list)
+    fields: dict[str, MatchField] = field(default_factory=dict)
+    ahead: Ahead | None = None
+    number: int = 0
+
+
+class Derainer:
+    """Takes the rain out of a stream of frames, one at a time and in order.
+
+    Args:
+        profile: "tiny", "realtime", "quality", or "auto": realtime on a GPU, tiny on a CPU.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        model: a .safetensors file made by `streamderain train`; overrides profile.
+        strength: scales the rain layer before it is subtracted; 0 changes nothing, 1 takes all of it away.
+
+    Attributes:
+        profile, device, backend, precision: what was chosen.
+        past: the temporal state.
+        stage_ms: milliseconds spent in each stage so far.
+        frames: frames derained so far.
+
+    Raises:
+        DerainError: no such device or profile, or the model file cannot be used.
+    """
+
+    def __init__(
+        self, *, profile: str = "auto", device: str = "auto", model: str | Path | None = None, strength: float = 1.0
+    ) -> None:
+        if not 0 <= strength <= 2:
+            raise DerainError(f"strength is {strength:g}; give a number from 0 (no change) to 2")
+        path = Path(model) if model else weights.find(profile, device)
+        try:
+            generator, metadata = load_generator(path)
+        except CheckpointError as error:
+            raise DerainError(str(error)) from None
+        engine = Engine(generator, device)
+        self.profile, self.model = str(metadata["profile"]), path
+        self.device, self.backend, self.precision = engine.device, engine.backend, engine.precision
+        self.strength = strength
+        self._engine = engine
+        self.stage_ms = dict.fromkeys(("view", "search", "companions", "network", "subtract"), 0.0)
+        self.frames = 0
+        self.past = Past()
+
+    def reset(self) -> None:
+        """Forget the past: the next frame belongs to another stream."""
+        self.past = Past()
+
+    def __call__(self, frame: Picture, following: Picture | None = None) -> Picture:
+        """Take the rain out of the next frame.
+
+        Args:
+            frame: a Frame, or (H, W, 3) uint8 RGB.
+            following: the frame after it where one may look ahead (files); pass it again as the next `frame`.
+
+        Returns:
+            The same kind of thing; a Frame keeps its planes' format, time and side data.
+
+        Raises:
+            ValueError: an array that is not (H, W, 3) uint8.
+        """
+        current = self._frame(frame)
+        rain = self._rain(current, following)
+        with self._timed("subtract"):
+            derained = current.with_planes(colour.subtract_rain(current.planes, rain, current.format, self.strength))
+        self.frames += 1
+        return np.stack(derained.planes, axis=-1) if isinstance(frame, np.ndarray) else derained
+
+    def _rain(self, frame: Frame, following: Frame | np.ndarray | None) -> np.ndarray:
+        """Estimate a frame's rain layer, (3, H, W) float32 in units of the 0..1 RGB, and move the past on by it."""
+        if self.past.views and self.past.views[0].rgb.shape[1:] != (frame.height, frame.width):
+            self.reset()
+        with self._timed("view"):
+            view = self._view(frame)
+            ahead = None if following is None else self._look_at(following, frame)
+        with self._timed("search"):
+            slots = self._slots(view, ahead.view if ahead else None)
+        with self._timed("companions"):
+            seen = network_input(view.rgb, slots, self._engine.input_dtype)
+        with self._timed("network"):
+            rain = self._engine.run(seen)
+        if not frame.corrupt:
+            self.past.views = [view, *self.past.views[:1]]
+        self.past.ahead = ahead
+        self.past.number += 1
+        return rain
+
+    def _frame(self, picture: Frame | np.ndarray) -> Frame:
+        """The picture as a Frame; the one looked at before is known already."""
+        if self.past.ahead and self.past.ahead.picture is picture:
+            return self.past.ahead.frame
+        return picture if isinstance(picture, Frame) else _frame_of(picture)
+
+    def _look_at(self, following: Frame | np.ndarray, frame: Frame) -> Ahead | None:
+        """View the following frame, unless it is damaged or of another size."""
+        after = following if isinstance(following, Frame) else _frame_of(following)
+        if after.corrupt or (after.height, after.width) != (frame.height, frame.width):
+            return None
+        return Ahead(following, after, self._view(after))
+
+    def _view(self, frame: Frame) -> View:
+        if self.past.ahead and self.past.ahead.frame is frame:
+            return self.past.ahead.view
+        guide = matching.make_guide(colour.luma(frame.planes, frame.format))
+        return View(colour.to_rgb(frame.planes, frame.format), guide)
+
+    def _slots(self, view: View, after: View | None) -> Slots:
+        """Companions in the order of their worth: t-1, then t+1 or t-2, then matches within the frame."""
+        before = self._match(view, self.past.views[0], "before") if self.past.views else None
+        if self.past.views and before is None:  # a cut: nothing from before it may be used
+            self.past.views, self.past.fields = [], {}
+        second = self._match(view, after, "after") if after else None
+        if second is None and len(self.past.views) > 1:
+            second = self._match(view, self.past.views[1], "older")
+        if before or second:
+            return (before, second) if before else (second, None)
+        found = matching.search(view.guide, view.guide, WITHIN, min_distance=WITHIN_DISTANCE)
+        return Companion(view.rgb, found, 0), Companion(view.rgb, found, 1)
+
+    def _match(self, view: View, reference: View, role: str) -> Companion | None:
+        """The reference and its field, or None where it shows another scene."""
+        previous = self.past.fields.get(role)
+        found = matching.search(view.guide, reference.guide, SEARCH, previous=previous, seed=self.past.number)
+        if found.costs[0].mean() > CUT_COST * matching.PATCH_PIXELS * SEARCH.truncation:
+            self.past.fields.pop(role, None)
+            return None
+        self.past.fields[role] = found
+        return Companion(reference.rgb, found)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.stage_ms[stage] += (time.perf_counter() - began) * 1e3
+
+
+def _frame_of(array: np.ndarray) -> Frame:
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise ValueError(f"array is {array.dtype} {array.shape}; it must be uint8 (H, W, 3) RGB")
+    return Frame(tuple(np.ascontiguousarray(array[..., channel]) for channel in range(3)), ARRAY_FORMAT)
+
