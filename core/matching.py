@@ -16,6 +16,7 @@ from . import kernels
 CELL = kernels.CELL
 MAX_RADIUS = 31  # (2 * 31 + 1)**2 offsets fit in the key's index
 PATCH_PIXELS = (2 * CELL) ** 2
+CUT_COST = 0.22  # mean cost as a share of the largest: neighbours in real clips reach 0.12, strangers begin at 0.31
 BEFORE = 2  # a patch begins two pixels above and left of its cell
 
 
@@ -160,6 +161,11 @@ def search(
         np.uint8(settings.truncation), settings.penalty, candidates, counts, keys,
     )  # fmt: skip
     return MatchField(keys, settings.radius)
+
+
+def is_cut(field: MatchField, settings: SearchSettings) -> bool:
+    """Whether a field's two frames show different scenes."""
+    return float(field.costs[0].mean()) > CUT_COST * PATCH_PIXELS * settings.truncation
 
 
 def tile_count(cells: tuple[int, int]) -> int:

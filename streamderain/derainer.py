@@ -23,7 +23,6 @@ from streamderain.frame import Frame
 Picture = TypeVar("Picture", Frame, np.ndarray)
 Slots = tuple[Companion | None, Companion | None]
 ARRAY_FORMAT = PixelFormat(family="rgb", full_range=True)
-CUT_COST = 0.22  # mean match cost as a share of the largest: neighbours in real clips reach 0.12, strangers begin at 0.31
 SEARCH = SearchSettings()
 WITHIN = SearchSettings(k=2)
 WITHIN_DISTANCE = 4  # pixels; a patch must not find its own shadow
@@ -34,7 +33,7 @@ class View:
     """What a frame is reduced to for the search and the network.
 
     Attributes:
-        rgb: (3, H, W) uint8.
+        rgb: (3, H, W) uint8, turned upright.
         guide: padded, rain-suppressed luma.
     """
 
@@ -132,17 +131,17 @@ class Derainer:
 
     def _rain(self, frame: Frame, following: Frame | np.ndarray | None) -> np.ndarray:
         """Estimate a frame's rain layer, (3, H, W) float32 in units of the 0..1 RGB, and move the past on by it."""
-        if self.past.views and self.past.views[0].rgb.shape[1:] != (frame.height, frame.width):
-            self.reset()
         with self._timed("view"):
             view = self._view(frame)
+            if self.past.views and self.past.views[0].rgb.shape != view.rgb.shape:
+                self.reset()
             ahead = None if following is None else self._look_at(following, frame)
         with self._timed("search"):
             slots = self._slots(view, ahead.view if ahead else None)
         with self._timed("companions"):
             seen = network_input(view.rgb, slots, self._engine.input_dtype)
         with self._timed("network"):
-            rain = self._engine.run(seen)
+            rain = np.rot90(self._engine.run(seen), -_quarter_turns(frame), axes=(1, 2))
         if not frame.corrupt:
             self.past.views = [view, *self.past.views[:1]]
         self.past.ahead = ahead
@@ -165,8 +164,10 @@ class Derainer:
     def _view(self, frame: Frame) -> View:
         if self.past.ahead and self.past.ahead.frame is frame:
             return self.past.ahead.view
-        guide = matching.make_guide(colour.luma(frame.planes, frame.format))
-        return View(colour.to_rgb(frame.planes, frame.format), guide)
+        turns = _quarter_turns(frame)
+        luma = np.rot90(colour.luma(frame.planes, frame.format), turns)
+        rgb = np.rot90(colour.to_rgb(frame.planes, frame.format), turns, axes=(1, 2))
+        return View(np.ascontiguousarray(rgb), matching.make_guide(np.ascontiguousarray(luma)))
 
     def _slots(self, view: View, after: View | None) -> Slots:
         """Companions in the order of their worth: t-1, then t+1 or t-2, then matches within the frame."""
@@ -185,7 +186,7 @@ class Derainer:
         """The reference and its field, or None where it shows another scene."""
         previous = self.past.fields.get(role)
         found = matching.search(view.guide, reference.guide, SEARCH, previous=previous, seed=self.past.number)
-        if found.costs[0].mean() > CUT_COST * matching.PATCH_PIXELS * SEARCH.truncation:
+        if matching.is_cut(found, SEARCH):
             self.past.fields.pop(role, None)
             return None
         self.past.fields[role] = found
@@ -196,6 +197,11 @@ class Derainer:
         began = time.perf_counter()
         yield
         self.stage_ms[stage] += (time.perf_counter() - began) * 1e3
+
+
+def _quarter_turns(frame: Frame) -> int:
+    """Counterclockwise quarter turns that stand the picture upright: rain falls down the way it was seen."""
+    return round(frame.rotation / 90) % 4
 
 
 def _frame_of(array: np.ndarray) -> Frame:

@@ -37,8 +37,8 @@ class RenderedConfig:
     rain_free: float = 0.2
     video_share: float = 0.35
     case_shares: tuple[float, float, float, float, float] = (0.34, 0.18, 0.08, 0.16, 0.24)
-    max_motion: float = 10.0
-    search_radius: int = 12
+    max_motion: float = 8.0
+    search_radius: int = 9
 
     def __post_init__(self) -> None:
         if self.crop_size % 8 or self.crop_size < 32:

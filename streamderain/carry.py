@@ -1,0 +1,186 @@
+"""Sound, subtitles, cover art and whatever else an input holds, on their way into the output beside the video."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from streamderain.containers import substitute
+
+# What a muxer writes itself, or what described the old bytes.
+_STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_frames",
+               "number_of_bytes", "bps", "vendor_id", "rotate"}  # fmt: skip
+
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One stream of the input and how it goes along: as packets, or through an encoder of this name."""
+
+    stream: Any
+    encoder: str | None = None
+
+
+def plan(
+    streams: list[Any], format_name: str, *, copies: Callable[[Any], bool], encodes: Callable[[str], bool]
+) -> tuple[list[Route], list[str]]:
+    """Decide for every stream whether it is copied, converted or left out.
+
+    Args:
+        streams: the input's streams without the video that is derained.
+        format_name: of the output container.
+        copies: whether that container takes a stream's packets.
+        encodes: whether it takes what this encoder makes.
+
+    Returns:
+        The routes, and one line for each stream that is not copied as it is.
+    """
+    routes, warnings = [], []
+    for stream in streams:
+        encoder = None if stream.codec_context is None or _is_bitmap(stream) else substitute(stream.type, format_name)
+        if copies(stream):
+            routes.append(Route(stream))
+        elif encoder is not None and encodes(encoder):
+            routes.append(Route(stream, encoder))
+            warnings.append(f"{describe(stream)} does not go into {format_name}: converted with {encoder}")
+        else:
+            warnings.append(f"{describe(stream)} does not go into {format_name}: left out")
+    return routes, warnings
+
+
+def describe(stream: Any) -> str:
+    """A stream in words: "audio stream 1 (flac)"."""
+    codec = stream.codec_context.name if stream.codec_context is not None else getattr(stream, "name", None)
+    return f"{stream.type} stream {stream.index} ({codec or 'unknown codec'})"
+
+
+def live_tags(tags: dict[str, str]) -> dict[str, str]:
+    """Metadata without what described the old file's bytes."""
+    return {key: value for key, value in tags.items() if not key.startswith("_") and key.lower() not in _STALE_TAGS}
+
+
+def add_copy(output: Any, stream: Any) -> Any:
+    """Add a stream to an output container that takes the packets of `stream`, with its tags and disposition.
+
+    Raises:
+        ValueError: the container does not take them.
+    """
+    added = output.add_stream_from_template(stream, opaque=True)
+    if stream.type == "audio" and stream.codec_context.layout.name.endswith("channels"):  # mov wants them named
+        added.codec_context.layout = _LAYOUTS.get(stream.codec_context.channels, stream.codec_context.layout)
+    added.metadata.update(live_tags(stream.metadata))
+    added.disposition = stream.disposition
+    return added
+
+
+def cut_chapters(chapters: list[Any], begin: Fraction, end: Fraction | None, shift: Fraction) -> list[Any]:
+    """Chapters that reach into [begin, end), in seconds, cut to it and moved by -shift."""
+    kept = []
+    for chapter in chapters:
+        unit = chapter["time_base"]
+        first = max(chapter["start"] * unit, begin)
+        last = chapter["end"] * unit if end is None else min(chapter["end"] * unit, end)
+        if last > first:
+            kept.append({**chapter, "start": round((first - shift) / unit), "end": round((last - shift) / unit)})
+    return kept
+
+
+class Passengers:
+    """The carried streams of one output; turns packets of the input into packets of the output.
+
+    Args:
+        routes: from `plan`.
+        output: an av.container.OutputContainer without a header yet.
+    """
+
+    def __init__(self, routes: list[Route], output: Any) -> None:
+        self._lanes = {route.stream.index: _lane(route, output) for route in routes}
+
+    def take(self, packet: Any, shift: Fraction) -> list[Any]:
+        """Packets for the output that come from one of the input.
+
+        Args:
+            packet: of a stream with a route; others give nothing.
+            shift: seconds taken off its timestamps.
+        """
+        lane = self._lanes.get(packet.stream.index)
+        packets = lane.take(packet) if lane is not None else []
+        for each in packets:
+            ticks = round(shift / each.time_base)
+            each.pts = None if each.pts is None else each.pts - ticks
+            each.dts = None if each.dts is None else each.dts - ticks
+        return packets
+
+    def flush(self, shift: Fraction) -> list[Any]:
+        """What the encoders still hold; `shift` as in `take`."""
+        packets = [packet for lane in self._lanes.values() for packet in lane.flush()]
+        for each in packets:
+            ticks = round(shift / each.time_base)
+            each.pts, each.dts = each.pts - ticks, each.dts - ticks
+        return packets
+
+
+class _Copied:
+    """Packets as they are."""
+
+    def __init__(self, stream: Any, output: Any) -> None:
+        self.target = add_copy(output, stream)
+
+    def take(self, packet: Any) -> list[Any]:
+        packet.stream = self.target
+        return [packet]
+
+    def flush(self) -> list[Any]:
+        return []
+
+
+class _Sound:
+    """Sound through an encoder."""
+
+    def __init__(self, stream: Any, output: Any, encoder: str) -> None:
+        self.target = output.add_stream(encoder, rate=48000 if encoder == "libopus" else stream.codec_context.rate)
+        self.target.codec_context.layout = stream.codec_context.layout.name
+        self.target.codec_context.bit_rate = 96000 * stream.codec_context.channels
+        self.target.metadata.update(live_tags(stream.metadata))
+
+    def take(self, packet: Any) -> list[Any]:
+        return [coded for frame in packet.decode() for coded in self.target.encode(frame)]
+
+    def flush(self) -> list[Any]:
+        return self.target.encode(None)
+
+
+class _Text:
+    """Text subtitles through an encoder; times stay the packet's own."""
+
+    def __init__(self, stream: Any, output: Any, encoder: str) -> None:
+        stream.codec_context.open(strict=False)
+        self.target = output.add_stream(encoder)
+        self.target.codec_context.subtitle_header = stream.codec_context.subtitle_header
+        self.target.metadata.update(live_tags(stream.metadata))
+        self.target.disposition = stream.disposition
+
+    def take(self, packet: Any) -> list[Any]:
+        text = packet.stream.codec_context.decode2(packet)
+        if text is None:
+            return []
+        coded = self.target.codec_context.encode_subtitle(text)
+        coded.time_base = packet.time_base
+        coded.pts, coded.dts, coded.duration = packet.pts, packet.pts, packet.duration
+        coded.stream = self.target
+        return [coded]
+
+    def flush(self) -> list[Any]:
+        return []
+
+
+def _lane(route: Route, output: Any) -> _Copied | _Sound | _Text:
+    if route.encoder is None:
+        return _Copied(route.stream, output)
+    return (_Sound if route.stream.type == "audio" else _Text)(route.stream, output, route.encoder)
+
+
+def _is_bitmap(stream: Any) -> bool:
+    return stream.type == "subtitle" and stream.codec_context.codec.bitmap_sub

@@ -1,0 +1,65 @@
+"""The streamderain command: one file per subcommand, imported when it is called; the only place that prints."""
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from streamderain._version import __version__
+from streamderain.cli.text import sentence
+from streamderain.errors import DerainError
+from streamderain.outputs import ReaderGone
+
+COMMANDS = {
+    "video": "Take the rain out of a video file.",
+    "image": "Take the rain out of photos.",
+    "eval": "Score derained pictures or video against their clean truth.",
+    "bench": "Measure speed on this machine.",
+    "doctor": "Say what works on this machine and what to do about the rest.",
+    "train": "Make weights.",
+}
+
+
+class UserTrouble(click.ClickException):
+    """A DerainError on its way to the terminal: one line, its own exit code."""
+
+    def __init__(self, error: DerainError) -> None:
+        super().__init__(sentence(str(error)))
+        self.exit_code = error.exit_code  # type: ignore[misc]  # declared per class, read per instance
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, imported now; None for a name that is not in the table."""
+        if cmd_name not in COMMANDS:
+            return None
+        return import_module(f"streamderain.cli.{cmd_name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table as help, without importing a command."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; the user's trouble becomes one line and an exit code here, a bug keeps its traceback."""
+        try:
+            return super().invoke(ctx)
+        except ReaderGone as error:
+            ctx.exit(error.exit_code)
+        except DerainError as error:
+            raise UserTrouble(error) from error
+        except KeyboardInterrupt:
+            ctx.exit(130)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="streamderain")
+def main() -> None:
+    """Take the rain out of video files and live cameras."""

@@ -1,0 +1,68 @@
+"""Ctrl-C and kill: the first ends the run in order, the second ends the process."""
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+
+_SHOW_CURSOR = b"\x1b[?25h"  # a bar hides it
+
+
+class Interruptions:
+    """While entered, the first SIGINT or SIGTERM sets `stop`, the next one exits at once with 128 + its number.
+
+    Inside `orderly` the first signal does nothing more, because the run watches `stop`; outside of it nothing is
+    under way that could be finished, so it raises KeyboardInterrupt, whichever signal it was; what leaves the block
+    by it leaves the program with 130 or 143.
+
+    Attributes:
+        stop: what the run watches.
+    """
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self._signal: int | None = None
+        self._orderly = False
+        self._before: dict[signal.Signals, object] = {}
+
+    @property
+    def exit_code(self) -> int | None:
+        """130 or 143 once a signal came, else None."""
+        return None if self._signal is None else 128 + self._signal
+
+    def __enter__(self) -> Interruptions:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        if isinstance(error, KeyboardInterrupt) and self.exit_code is not None:
+            raise SystemExit(self.exit_code) from None
+
+    @contextmanager
+    def orderly(self) -> Iterator[None]:
+        """While a run is under way that watches `stop`."""
+        self._orderly = True
+        try:
+            yield
+        finally:
+            self._orderly = False
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._signal is not None:
+            if sys.__stderr__ is not None and sys.__stderr__.isatty():
+                os.write(sys.__stderr__.fileno(), _SHOW_CURSOR)
+            os._exit(128 + number)
+        self._signal = number
+        self.stop.set()
+        if not self._orderly:
+            raise KeyboardInterrupt

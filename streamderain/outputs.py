@@ -1,0 +1,123 @@
+"""An output file or folder that appears under its name only when it is complete."""
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from streamderain.errors import DerainError
+
+
+class ReaderGone(DerainError):
+    """The program that read our stdout closed it: nothing to tell, exit code 4."""
+
+    def __init__(self) -> None:
+        super().__init__("the reader of the output closed it", exit_code=4)
+
+
+class Unfinished:
+    """A temporary name beside the final one, in the same folder, so that the move is atomic.
+
+    Args:
+        final: where the complete output shall stand; a file, or a folder with `folder`.
+        folder: the output is a folder of files.
+
+    Raises:
+        DerainError: nothing can be created there.
+
+    Attributes:
+        path: the temporary name.
+    """
+
+    def __init__(self, final: Path, *, folder: bool = False) -> None:
+        self.final, self._folder = final, folder
+        self.path = final.with_name(f".{final.stem[:100]}.{secrets.token_hex(4)}{final.suffix}")
+        self._try()
+
+    def commit(self) -> None:
+        """Flush to the disk and move into place.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        if self._folder and self.final.is_dir():
+            for file in sorted(self.path.iterdir()):
+                os.replace(file, self.final / file.name)
+            self.path.rmdir()
+        else:
+            if not self._folder:
+                _flush(self.path)
+            os.replace(self.path, self.final)
+        _flush(self.final.parent)
+
+    def keep_partial(self) -> Path | None:
+        """Give what is finished a name that says so, and return it; None where there is nothing."""
+        if not self.path.exists():
+            return None
+        partial = self.final.with_name(f"{self.final.stem}.partial{self.final.suffix}")
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        os.replace(self.path, partial)
+        return partial
+
+    def discard(self) -> None:
+        """Remove the temporary file or folder."""
+        if self.path.is_dir():
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def _try(self) -> None:
+        try:
+            if self._folder:
+                self.path.mkdir()
+                self.path.rmdir()
+            else:
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+                self.path.unlink()
+        except OSError as error:
+            raise DerainError(_unwritable(self.final, error)) from None
+
+
+def check_place(final: Path, *, overwrite: bool) -> None:
+    """Refuse a path that holds something, or that is no place for a file.
+
+    Raises:
+        DerainError: with the reason.
+    """
+    if final.is_dir():
+        raise DerainError(f"{final} is a folder; give the name of a file in it.")
+    if os.path.lexists(final) and not overwrite:
+        raise DerainError(f"{final} exists; give another name or --overwrite.")
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, also through symbolic or hard links."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def full(error: OSError) -> str:
+    """Why nothing more could be written, in words."""
+    return "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error)).lower()
+
+
+def _unwritable(final: Path, error: OSError) -> str:
+    folder = final.parent
+    if not folder.exists():
+        return f"{folder} does not exist; make the folder first"
+    if not folder.is_dir():
+        return f"{folder} is no folder; give another output"
+    return f"{folder} cannot be written ({full(error)}); give another folder"
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

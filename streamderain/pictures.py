@@ -1,0 +1,86 @@
+"""Folders and patterns of pictures: which files they mean, and what the next one is called."""
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from streamderain.containers import PICTURE_ENCODERS, PICTURE_SUFFIXES
+from streamderain.errors import DerainError
+
+_NUMBER = re.compile(r"%0?(\d*)d")
+_GLOB = re.compile(r"[*?\[]")
+
+
+def is_pictures(path: Path) -> bool:
+    """Whether an input path means several pictures: a folder, or a name with %d or * that is not itself a file."""
+    return path.is_dir() or (not path.exists() and bool(_NUMBER.search(path.name) or _GLOB.search(path.name)))
+
+
+def is_picture_output(path: Path) -> bool:
+    """Whether an output path means pictures: a name with %d, or a folder (existing, or a name without a suffix)."""
+    if _NUMBER.search(path.name):
+        return True
+    return path.is_dir() or not path.suffix
+
+
+def find(path: Path) -> list[Path]:
+    """The pictures that a folder or pattern means, in counting order (frame2 before frame10).
+
+    Raises:
+        DerainError: there are none.
+    """
+    if path.is_dir():
+        found = [file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
+    elif not path.parent.is_dir():
+        raise DerainError(f"{path.parent} is no folder; check the pattern's path.")
+    elif _NUMBER.search(path.name):
+        pattern = _number_pattern(path.name)
+        found = [file for file in path.parent.iterdir() if pattern.fullmatch(file.name)]
+    else:
+        found = [file for file in path.parent.glob(path.name) if file.is_file()]
+    if not found:
+        raise DerainError(f"{path} has no pictures; give a folder or pattern that holds at least one.")
+    return sorted(found, key=counting_key)
+
+
+def counting_key(path: Path) -> list[tuple[int, int, str]]:
+    """Sort key that reads digits as numbers."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+
+def output_pattern(path: Path) -> tuple[Path, str]:
+    """The folder that pictures go to, and the pattern of their names.
+
+    Args:
+        path: a pattern with %d, or a folder, which gets 000001.png and so on.
+
+    Raises:
+        DerainError: the suffix is of no picture format that we write.
+    """
+    folder, name = (path.parent, path.name) if _NUMBER.search(path.name) else (path, "%06d.png")
+    suffix = Path(name).suffix.lower()
+    if suffix not in PICTURE_ENCODERS:
+        known = " ".join(sorted(PICTURE_ENCODERS))
+        raise DerainError(f"{path} has no picture format that can be written; use one of {known}.")
+    return folder, name
+
+
+def numbered(pattern: str, index: int, stem: str | None = None) -> str:
+    """The name of picture number `index` (from 1), or of the one that came in as `stem`."""
+    if stem is not None:
+        return stem + Path(pattern).suffix
+    return _NUMBER.sub(lambda found: str(index).zfill(int(found[1] or 1)), pattern, count=1)
+
+
+def existing(folder: Path, pattern: str) -> list[Path]:
+    """Files in the folder that the pattern would name."""
+    if not folder.is_dir():
+        return []
+    name = _number_pattern(pattern)
+    return [file for file in folder.iterdir() if name.fullmatch(file.name)]
+
+
+def _number_pattern(name: str) -> re.Pattern[str]:
+    before, after = _NUMBER.split(name, maxsplit=1)[0], _NUMBER.split(name, maxsplit=1)[-1]
+    return re.compile(re.escape(before) + r"\d+" + re.escape(after))
