@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
 from streamderain.containers import substitute
 
@@ -23,16 +23,13 @@ class Route:
     encoder: str | None = None
 
 
-def plan(
-    streams: list[Any], format_name: str, *, copies: Callable[[Any], bool], encodes: Callable[[str], bool]
-) -> tuple[list[Route], list[str]]:
+def plan(streams: list[Any], format_name: str, takes: Callable[[Route], bool]) -> tuple[list[Route], list[str]]:
     """Decide for every stream whether it is copied, converted or left out.
 
     Args:
         streams: the input's streams without the video that is derained.
         format_name: of the output container.
-        copies: whether that container takes a stream's packets.
-        encodes: whether it takes what this encoder makes.
+        takes: whether that container can be begun with what a route brings.
 
     Returns:
         The routes, and one line for each stream that is not copied as it is.
@@ -40,9 +37,9 @@ def plan(
     routes, warnings = [], []
     for stream in streams:
         encoder = None if stream.codec_context is None or _is_bitmap(stream) else substitute(stream.type, format_name)
-        if copies(stream):
+        if takes(Route(stream)):
             routes.append(Route(stream))
-        elif encoder is not None and encodes(encoder):
+        elif encoder is not None and takes(Route(stream, encoder)):
             routes.append(Route(stream, encoder))
             warnings.append(f"{describe(stream)} does not go into {format_name}: converted with {encoder}")
         else:
@@ -61,30 +58,38 @@ def live_tags(tags: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in tags.items() if not key.startswith("_") and key.lower() not in _STALE_TAGS}
 
 
-def add_copy(output: Any, stream: Any) -> Any:
-    """Add a stream to an output container that takes the packets of `stream`, with its tags and disposition.
-
-    Raises:
-        ValueError: the container does not take them.
-    """
-    added = output.add_stream_from_template(stream, opaque=True)
-    if stream.type == "audio" and stream.codec_context.layout.name.endswith("channels"):  # mov wants them named
-        added.codec_context.layout = _LAYOUTS.get(stream.codec_context.channels, stream.codec_context.layout)
-    added.metadata.update(live_tags(stream.metadata))
-    added.disposition = stream.disposition
-    return added
-
-
-def cut_chapters(chapters: list[Any], begin: Fraction, end: Fraction | None, shift: Fraction) -> list[Any]:
-    """Chapters that reach into [begin, end), in seconds, cut to it and moved by -shift."""
+def cut_chapters(chapters: list[Any], begin: Fraction | None, end: Fraction | None, shift: Fraction) -> list[Any]:
+    """Chapters that reach into [begin, end), in seconds, cut to it and moved by -shift; None is no bound."""
     kept = []
     for chapter in chapters:
         unit = chapter["time_base"]
-        first = max(chapter["start"] * unit, begin)
+        first = chapter["start"] * unit if begin is None else max(chapter["start"] * unit, begin)
         last = chapter["end"] * unit if end is None else min(chapter["end"] * unit, end)
         if last > first:
             kept.append({**chapter, "start": round((first - shift) / unit), "end": round((last - shift) / unit)})
     return kept
+
+
+class Lane(Protocol):
+    """One carried stream: packets of the input in, packets of the output out."""
+
+    def take(self, packet: Any) -> list[Any]: ...
+    def flush(self) -> list[Any]: ...
+
+
+def add_lane(route: Route, output: Any) -> Lane:
+    """Add a route's stream to an output container.
+
+    Args:
+        route: which stream, and how it goes.
+        output: an av.container.OutputContainer without a header yet.
+
+    Raises:
+        ValueError: the container does not take it.
+    """
+    if route.encoder is None:
+        return _Copied(route.stream, output)
+    return (_Sound if route.stream.type == "audio" else _Text)(route.stream, output, route.encoder)
 
 
 class Passengers:
@@ -96,7 +101,7 @@ class Passengers:
     """
 
     def __init__(self, routes: list[Route], output: Any) -> None:
-        self._lanes = {route.stream.index: _lane(route, output) for route in routes}
+        self._lanes: dict[int, Lane] = {route.stream.index: add_lane(route, output) for route in routes}
 
     def take(self, packet: Any, shift: Fraction) -> list[Any]:
         """Packets for the output that come from one of the input.
@@ -126,7 +131,7 @@ class _Copied:
     """Packets as they are."""
 
     def __init__(self, stream: Any, output: Any) -> None:
-        self.target = add_copy(output, stream)
+        self.target = _add_copy(output, stream)
 
     def take(self, packet: Any) -> list[Any]:
         packet.stream = self.target
@@ -176,11 +181,14 @@ class _Text:
         return []
 
 
-def _lane(route: Route, output: Any) -> _Copied | _Sound | _Text:
-    if route.encoder is None:
-        return _Copied(route.stream, output)
-    return (_Sound if route.stream.type == "audio" else _Text)(route.stream, output, route.encoder)
-
-
 def _is_bitmap(stream: Any) -> bool:
     return stream.type == "subtitle" and stream.codec_context.codec.bitmap_sub
+
+
+def _add_copy(output: Any, stream: Any) -> Any:
+    added = output.add_stream_from_template(stream, opaque=True)
+    if stream.type == "audio" and stream.codec_context.layout.name.endswith("channels"):  # mov wants them named
+        added.codec_context.layout = _LAYOUTS.get(stream.codec_context.channels, stream.codec_context.layout)
+    added.metadata.update(live_tags(stream.metadata))
+    added.disposition = stream.disposition
+    return added

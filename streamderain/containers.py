@@ -126,7 +126,7 @@ def constant_rate(format_name: str) -> bool:
 
 def coarse_unit(rate: Fraction) -> Fraction:
     """The finest tick below 16 bits in which a constant rate is exact; MPEG-4 part 2 knows no finer."""
-    return Fraction(1, max(1, 65535 // rate.numerator) * rate.numerator) if rate.numerator < 65536 else Fraction(1, 60000)
+    return Fraction(1, 65535 // rate.numerator * rate.numerator if rate.numerator < 65536 else 60000)
 
 
 def keeps_aspect(format_name: str, codec: str) -> bool:

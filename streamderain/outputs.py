@@ -88,9 +88,9 @@ def check_place(final: Path, *, overwrite: bool) -> None:
         DerainError: with the reason.
     """
     if final.is_dir():
-        raise DerainError(f"{final} is a folder; give the name of a file in it.")
+        raise DerainError(f"{final} is a folder; give the name of a file in it")
     if os.path.lexists(final) and not overwrite:
-        raise DerainError(f"{final} exists; give another name or --overwrite.")
+        raise DerainError(f"{final} exists; give another name or --overwrite")
 
 
 def same_file(one: Path, other: Path) -> bool:

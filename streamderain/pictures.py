@@ -32,14 +32,14 @@ def find(path: Path) -> list[Path]:
     if path.is_dir():
         found = [file for file in path.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and file.is_file()]
     elif not path.parent.is_dir():
-        raise DerainError(f"{path.parent} is no folder; check the pattern's path.")
+        raise DerainError(f"{path.parent} is no folder; check the pattern's path")
     elif _NUMBER.search(path.name):
         pattern = _number_pattern(path.name)
         found = [file for file in path.parent.iterdir() if pattern.fullmatch(file.name)]
     else:
         found = [file for file in path.parent.glob(path.name) if file.is_file()]
     if not found:
-        raise DerainError(f"{path} has no pictures; give a folder or pattern that holds at least one.")
+        raise DerainError(f"{path} has no pictures; give a folder or pattern that holds at least one")
     return sorted(found, key=counting_key)
 
 
@@ -62,7 +62,7 @@ def output_pattern(path: Path) -> tuple[Path, str]:
     suffix = Path(name).suffix.lower()
     if suffix not in PICTURE_ENCODERS:
         known = " ".join(sorted(PICTURE_ENCODERS))
-        raise DerainError(f"{path} has no picture format that can be written; use one of {known}.")
+        raise DerainError(f"{path} has no picture format that can be written; use one of {known}")
     return folder, name
 
 

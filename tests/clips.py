@@ -1,4 +1,5 @@
 """Small clips made by PyAV for the tests of files in and out."""
+
 from __future__ import annotations
 
 import io
@@ -56,7 +57,7 @@ def clip(
     sound: str | None = None,
     subtitle: str | None = None,
     tags: dict[str, str] | None = None,
-    chapters: list[dict[str, Any]] | None = None,
+    chapters: list[Any] | None = None,
     attachment: bytes | None = None,
 ) -> Path:
     """Write a clip with frames at these times.

@@ -1,4 +1,5 @@
 """The three threads: order, look-ahead, bounds, and an end whichever stage dies."""
+
 from __future__ import annotations
 
 import threading
@@ -6,9 +7,9 @@ import time
 
 import numpy as np
 import pytest
-from streamderain.core.colour import PixelFormat
 
 from streamderain import pipeline
+from streamderain.core.colour import PixelFormat
 from streamderain.frame import Frame
 
 
@@ -88,7 +89,11 @@ def test_on_frame_sees_both_in_the_calling_thread():
         lambda frame, following: frame.with_planes((frame.planes[0] + 1,)),
         Sink(),
         on_frame=lambda before, after: seen.append(
-            (int(before.planes[0][0, 0]), int(after.planes[0][0, 0]), threading.current_thread() is threading.main_thread())
+            (
+                int(before.planes[0][0, 0]),
+                int(after.planes[0][0, 0]),
+                threading.current_thread() is threading.main_thread(),
+            )
         ),
     )
     assert seen == [(n, n + 1, True) for n in range(5)]

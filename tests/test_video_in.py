@@ -1,4 +1,5 @@
 """What comes out of files: planes, times, description, and one line for everything that is no video."""
+
 from __future__ import annotations
 
 import io
@@ -28,18 +29,23 @@ def seconds(frames):
 
 PLANAR = [
     "yuv420p", "yuv422p", "yuv444p", "yuv411p", "yuv440p", "yuv410p", "yuv420p10le", "yuv422p10le", "yuv444p12le",
-    "yuv420p16le", "gray", "gray10le", "gray16le", "gbrp10le", "gbrp16le", "yuva420p", "yuva444p10le", "gbrap12le", "ya8",
+    "yuv420p16le", "gray", "gray10le", "gray16le", "gbrp10le", "gbrp16le", "yuva420p", "yuva444p10le",
+    "gbrap12le", "ya8",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("pixel_format", PLANAR)
 def test_planes_are_the_decoders_own(tmp_path, pixel_format):
     size = (40, 24) if "yuv41" in pixel_format else (37, 21)  # FFV1 itself drops what is left over of 4:1:x
-    path = clips.clip(tmp_path / "in.mkv", [0, 40], codec="ffv1", size=size, pixel_format=pixel_format, draw=clips.picture)
+    path = clips.clip(
+        tmp_path / "in.mkv", [0, 40], codec="ffv1", size=size, pixel_format=pixel_format, draw=clips.picture
+    )
     _, frames = read(path)
     assert len(frames) == 2
     for index, frame in enumerate(frames):
-        drawn = planes.read(clips.picture(index, size=size, pixel_format=pixel_format), bit_depth=frame.format.bit_depth)
+        drawn = planes.read(
+            clips.picture(index, size=size, pixel_format=pixel_format), bit_depth=frame.format.bit_depth
+        )
         own = [*frame.planes, *([] if frame.alpha is None else [frame.alpha])]
         assert len(own) == len(drawn)
         for plane, expected in zip(own, drawn, strict=True):
@@ -49,7 +55,13 @@ def test_planes_are_the_decoders_own(tmp_path, pixel_format):
 
 @pytest.mark.parametrize(
     "packed, order",
-    [("rgb24", (0, 1, 2)), ("rgba", (0, 1, 2, 3)), ("rgb48be", (0, 1, 2)), ("rgba64be", (0, 1, 2, 3)), ("gray16be", (0,))],
+    [
+        ("rgb24", (0, 1, 2)),
+        ("rgba", (0, 1, 2, 3)),
+        ("rgb48be", (0, 1, 2)),
+        ("rgba64be", (0, 1, 2, 3)),
+        ("gray16be", (0,)),
+    ],
 )
 def test_packed_pictures_are_taken_apart_without_loss(tmp_path, packed, order):
     dtype = ">u2" if packed.endswith("be") else "u1"
@@ -160,7 +172,7 @@ def test_a_second_size_is_resized_and_said(tmp_path):
     (tmp_path / "in.ts").write_bytes(one.read_bytes() + two.read_bytes())
     source, frames = read(tmp_path / "in.ts")
     assert {(frame.width, frame.height) for frame in frames} == {(64, 48)}
-    assert any("size changes at" in line for line in source.warnings)
+    assert any("size changes to 80x64" in line for line in source.warnings)
     assert len(frames) == 20
     assert all(a < b for a, b in zip(seconds(frames), seconds(frames)[1:], strict=False))
 
@@ -314,3 +326,12 @@ def test_stdin(monkeypatch, container):
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(data.getvalue())))
     source, frames = read("-")
     assert len(frames) == 10 and source.path is None
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_packets_of_other_streams_wait_only_for_a_sink(tmp_path, kept):
+    source = open_video(clips.clip(tmp_path / "in.mkv", range(0, 4000, 40), sound="pcm_s16le", subtitle="subrip"))
+    if kept:
+        source.keep_others()
+    assert len(list(source)) == 100
+    assert bool(source.take_carried()) == kept

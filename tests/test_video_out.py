@@ -1,4 +1,5 @@
 """What goes into files: the same times, planes, colour and other streams, under the final name only when complete."""
+
 from __future__ import annotations
 
 import errno
@@ -65,7 +66,9 @@ def test_times_before_zero_stay(tmp_path):
 @pytest.mark.parametrize("pixel_format", PLANAR)
 def test_lossless_round_trip(tmp_path, pixel_format):
     size = (40, 24) if "yuv41" in pixel_format else (37, 21)
-    path = clips.clip(tmp_path / "in.mkv", [0, 40], codec="ffv1", size=size, pixel_format=pixel_format, draw=clips.picture)
+    path = clips.clip(
+        tmp_path / "in.mkv", [0, 40], codec="ffv1", size=size, pixel_format=pixel_format, draw=clips.picture
+    )
     sink = copy(path, tmp_path / "out.mkv", encoder="ffv1")
     for before, after in zip(read(path)[1], read(tmp_path / "out.mkv")[1], strict=True):
         assert before.format == after.format
@@ -174,8 +177,9 @@ def test_alpha_that_is_lost_is_said(tmp_path):
 
 @pytest.mark.parametrize(
     "origin, suffix, sound, subtitle",
-    [("mkv", "mkv", "flac", "subrip"), ("mkv", "mp4", "aac", None), ("mp4", "mkv", "aac", None), ("ts", "mp4", "aac", None),
-     ("mkv", "mp4", "pcm_s16le", None), ("mp4", "mp4", "aac", "mov_text"), ("mkv", "mkv", "pcm_s24le", "ass")],
+    [("mkv", "mkv", "flac", "subrip"), ("mkv", "mp4", "aac", None), ("mp4", "mkv", "aac", None),
+     ("ts", "mp4", "aac", None), ("mkv", "mp4", "pcm_s16le", None), ("mp4", "mp4", "aac", "mov_text"),
+     ("mkv", "mkv", "pcm_s24le", "ass")],
 )  # fmt: skip
 def test_sound_and_text_are_carried_byte_for_byte(tmp_path, origin, suffix, sound, subtitle):
     path = clips.clip(tmp_path / f"in.{origin}", range(0, 1000, 40), sound=sound, subtitle=subtitle)
@@ -241,7 +245,9 @@ def test_tags_chapters_and_attachments_are_carried(tmp_path):
         {"id": 1, "start": 0, "end": 200, "time_base": clips.MILLI, "metadata": {"title": "one"}},
         {"id": 2, "start": 200, "end": 400, "time_base": clips.MILLI, "metadata": {"title": "two"}},
     ]
-    path = clips.clip(tmp_path / "in.mkv", tags={"title": "rain", "artist": "sky"}, chapters=chapters, attachment=b"hello")
+    path = clips.clip(
+        tmp_path / "in.mkv", tags={"title": "rain", "artist": "sky"}, chapters=chapters, attachment=b"hello"
+    )
     copy(path, tmp_path / "out.mkv", **FAST)
     with av.open(str(tmp_path / "out.mkv")) as written:
         assert (written.metadata["title"], written.metadata["ARTIST"]) == ("rain", "sky")
@@ -291,8 +297,8 @@ def test_cover_art_is_carried(tmp_path, start):
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
 def test_start_and_duration_cut_everything(tmp_path, suffix):
-    chapters = [{"id": n, "start": 1000 * n, "end": 1000 * n + 1000, "time_base": clips.MILLI, "metadata": {"title": str(n)}}
-                for n in range(10)]  # fmt: skip
+    spans = [{"id": n, "start": 1000 * n, "end": 1000 * n + 1000, "time_base": clips.MILLI} for n in range(10)]
+    chapters = [span | {"metadata": {"title": str(span["id"])}} for span in spans]
     path = clips.clip(tmp_path / "in.mkv", range(0, 10000, 40), sound="aac", subtitle="subrip", chapters=chapters)
     copy(path, tmp_path / f"out.{suffix}", start=6.5, duration=1, **FAST)
     with av.open(str(tmp_path / f"out.{suffix}")) as written:
@@ -415,6 +421,22 @@ def test_a_short_input_leaves_the_output_and_exit_code_3(tmp_path):
     assert len(read(tmp_path / "out.mkv")[1]) == len(read(tmp_path / "cut.mkv")[1])
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts"])
+def test_damage_anywhere_ends_in_one_line_or_well(tmp_path, suffix):
+    whole = clips.clip(tmp_path / f"in.{suffix}", range(0, 1000, 40), sound="aac").read_bytes()
+    codes = []
+    for seed in range(12):
+        rng, data = np.random.default_rng(seed), bytearray(whole)
+        for place in rng.integers(0, len(data), len(data) // 500):
+            data[place] ^= 1 << int(rng.integers(8))
+        (tmp_path / f"bad.{suffix}").write_bytes(bytes(data))
+        try:
+            copy(tmp_path / f"bad.{suffix}", tmp_path / "out.mkv", overwrite=True, **FAST)
+        except DerainError as error:
+            codes.append(error.exit_code)
+    assert set(codes) <= {1, 3} and 3 in codes
+
+
 def test_a_full_disk_ends_with_exit_code_4(tmp_path):
     """/dev/full stands for the disk: every write to it fails as on a full one."""
     if not os.path.exists("/dev/full"):
@@ -517,9 +539,24 @@ def test_pictures_into_a_video(tmp_path):
 
 
 def test_ts_output_starts_where_the_input_does(tmp_path):
-    path = clips.clip(tmp_path / "in.ts", range(0, 36000, 3600), time_base=Fraction(1, 90000), options={"bf": "2"}, sound="aac")
+    path = clips.clip(
+        tmp_path / "in.ts", range(0, 36000, 3600), time_base=Fraction(1, 90000), options={"bf": "2"}, sound="aac"
+    )
     copy(path, tmp_path / "out.ts", **FAST)
     assert clips.times(tmp_path / "out.ts") == clips.times(path)
+
+
+def test_an_encoder_with_a_coarse_clock_is_said_and_exact_at_a_constant_rate(tmp_path):
+    path = clips.clip(tmp_path / "in.ts", range(0, 36000, 3600), time_base=Fraction(1, 90000))
+    sink = copy(path, tmp_path / "out.mp4", encoder="mpeg4")
+    assert any("nearest tick" in line for line in sink.warnings)
+    before, after = (np.diff([float(s) for s in clips.times(p)]) for p in (path, tmp_path / "out.mp4"))
+    np.testing.assert_allclose(before, after, atol=1e-6)
+
+
+def test_a_pixel_shape_that_is_lost_is_said(tmp_path):
+    path = clips.clip(tmp_path / "in.mp4", [0, 40], size=(64, 64), aspect=Fraction(4, 3))
+    assert any("pixels are 4/3 wide" in line for line in copy(path, tmp_path / "out.mkv", encoder="libsvtav1").warnings)
 
 
 def test_a_frame_of_another_size_is_a_mistake(tmp_path):
