@@ -40,9 +40,10 @@ def draw(width: int, height: int, frames: int, *, seed: int = 0) -> Iterator[tup
         if number % _RAIN_FRAMES == 0:
             layers = rain.render(_RAIN, frames=_RAIN_FRAMES, height=height, width=width, rng=rng)
         shift = np.array([[1, 0, _PAN_PX[0] * number], [0, 1, _PAN_PX[1] * number]])
-        scene = cv2.warpAffine(background, shift, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        moved = cv2.warpAffine(background, shift, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        scene: np.ndarray = np.asarray(moved, np.float32)
         _place(scene, walker, int(_WALK_PX * number) % width, height // 2)
-        scene += rng.normal(0, _NOISE, scene.shape).astype(np.float32)
+        scene += _NOISE * rng.standard_normal(scene.shape, dtype=np.float32)
         clean = np.clip(scene.transpose(2, 0, 1), 0, 1)
         rainy = rain.compose(clean[None], layers[number % _RAIN_FRAMES][None], _RAIN)[0]
         yield _to_bytes(rainy), _to_bytes(clean)

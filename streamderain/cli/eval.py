@@ -1,0 +1,160 @@
+"""`streamderain eval`: scores of the output, and of the untouched input, against the clean truth."""
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from streamderain._version import __version__
+from streamderain.cli.common import check_model_file, network_options
+from streamderain.cli.progress import make_progress
+from streamderain.cli.text import one_line
+from streamderain.errors import DerainError
+
+if TYPE_CHECKING:
+    from streamderain.derainer import Derainer
+    from streamderain.evaluation import Row, Sample, Scores
+
+WORST = 10  # rows on the terminal; the files have all
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(name="eval")
+@click.option("--clean", required=True, type=_PATH, metavar="PATH", help="Truth: a folder of pictures or a video.")
+@click.option("--rainy", type=_PATH, metavar="PATH",
+              help="The same with rain. Without it the clean side is derained and must not change.")
+@click.option("--sequence", is_flag=True, help="The folders hold the frames of one video, not single photos.")
+@click.option("--live", is_flag=True, help="No look at the following frame, as with a camera.")
+@click.option("--json", "json_file", type=_PATH, metavar="FILE", help="Write all figures.")
+@click.option("--html", "html_file", type=_PATH, metavar="FILE",
+              help="Write a page with pictures, worst cases first; they go to a folder beside it.")
+@network_options
+def command(
+    clean: Path, rainy: Path | None, sequence: bool, live: bool, json_file: Path | None, html_file: Path | None,
+    **network: Any,
+) -> None:  # fmt: skip
+    """Score derained pictures or video against their clean truth.
+
+    Two folders are matched by name and each picture is a stream of its own; with --sequence, and for files, both
+    sides are one video. PSNR and SSIM are on Y of BT.601 and on RGB. Flicker is the error of each frame against the
+    one before along the motion of the clean side.
+    """
+    as_video = sequence or any(path is not None and path.is_file() for path in (clean, rainy))
+    if live and not as_video:
+        raise click.UsageError("--live needs a video: give files, or folders with --sequence.")
+    _check_paths([clean, rainy], [json_file, html_file])
+    check_model_file(network["model"])
+    from streamderain.evaluation import mean_row
+
+    samples, total, derainer = _samples(rainy, clean, as_video, live, network)
+    rows, gallery = _run(samples, total, clean.name, with_pictures=html_file is not None)
+    if not rows:
+        raise DerainError(f"{clean} has no frames; give a video that plays.")
+    mean = mean_row(rows)
+    facts = _facts(derainer, rainy, clean, as_video, live, network["strength"])
+    if json_file is not None:
+        document = facts | {"mean": mean.as_dict(), "files": [row.as_dict() for row in rows]}
+        json_file.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    if html_file is not None:
+        from streamderain.evalpage import write_page
+
+        shown = {name.replace("_", " "): str(value) for name, value in facts.items()}
+        write_page(html_file, rows=rows, mean=mean, gallery=gallery, facts=shown)
+    _print_table(rows, mean)
+
+
+def _check_paths(inputs: list[Path | None], outputs: list[Path | None]) -> None:
+    """Find what would fail at the end before any work is done."""
+    for path in inputs:
+        if path is not None and not path.exists():
+            raise DerainError(f"{path} does not exist; give a folder of pictures or a video.")
+    for path in outputs:
+        if path is None:
+            continue
+        if path.is_dir():
+            raise DerainError(f"{path} is a folder; give the name of a file to write.")
+        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+            raise DerainError(f"{path} cannot be written; its folder does not exist or is read-only.")
+
+
+def _samples(
+    rainy: Path | None, clean: Path, as_video: bool, live: bool, network: dict[str, Any]
+) -> tuple[Iterator[Sample], int | None, Derainer]:
+    """The measurement, ready to run, with the number of pictures where it is known."""
+    from streamderain.derainer import Derainer
+    from streamderain.evaluation import evaluate_photos, evaluate_video
+    from streamderain.pairs import list_pictures, pair_pictures
+
+    if as_video:
+        derainer = Derainer(**network)
+        return evaluate_video(derainer, rainy, clean, live=live), None, derainer
+    pairs: list[tuple[Path | None, Path]] = (
+        [(None, path) for path in list_pictures(clean)] if rainy is None else [*pair_pictures(rainy, clean)]
+    )
+    derainer = Derainer(**network)
+    return evaluate_photos(derainer, pairs), len(pairs), derainer
+
+
+def _run(samples: Iterator[Sample], total: int | None, name: str, *, with_pictures: bool) -> tuple[list[Row], Any]:
+    """All rows, and the gallery that the page needs."""
+    from streamderain.evalpage import Gallery
+
+    gallery, rows, progress = Gallery(), [], make_progress("auto")
+    progress.begin(name, total)
+    try:
+        for sample in samples:
+            rows.append(sample.row)
+            if with_pictures:
+                gallery.add(sample)
+            progress.advance(len(rows))
+    finally:
+        progress.end()
+    return rows, gallery
+
+
+def _facts(
+    derainer: Derainer, rainy: Path | None, clean: Path, as_video: bool, live: bool, strength: float
+) -> dict[str, Any]:
+    facts = {"rainy": None if rainy is None else str(rainy), "clean": str(clean)}
+    facts["kind"] = "photos" if not as_video else "live video" if live else "video"
+    for name in ("profile", "device", "backend", "precision"):
+        facts[name] = str(getattr(derainer, name))
+    return facts | {"strength": strength, "streamderain": __version__}
+
+
+def _print_table(rows: list[Row], mean: Row) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120  # a log has no edge to keep to
+    worst = sorted(rows, key=lambda row: row.merit)[:WORST]
+    title = f"{len(rows)} pictures" + (f", the worst {len(worst)}" if len(worst) < len(rows) else ", worst first")
+    table = Table(title=title, title_justify="left", show_footer=False)
+    table.add_column("picture", overflow="fold")
+    for name in ("input Y", "output Y", "gain", "input RGB", "output RGB", "flicker"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in worst:
+        table.add_row(*_cells(row))
+    table.add_section()
+    table.add_row(*_cells(mean), style="bold")
+    console.print(table)
+    console.print("PSNR in dB / SSIM; flicker in grey levels, input > output (truth)", style="dim", highlight=False)
+
+
+def _cells(row: Row) -> list[str]:
+    gain = "" if row.gain_db is None else f"{row.gain_db:+.2f}"
+    steady = "" if row.flicker is None else (
+        f"{row.flicker.input:.2f} > {row.flicker.output:.2f} ({row.flicker.clean:.2f})"
+    )
+    y, rgb = _both(row.output)
+    y_before, rgb_before = ("", "") if row.input is None else _both(row.input)
+    return [one_line(row.name).replace("[", r"\["), y_before, y, gain, rgb_before, rgb, steady]
+
+
+def _both(scores: Scores) -> tuple[str, str]:
+    return f"{scores.psnr_y:.2f} / {scores.ssim_y:.4f}", f"{scores.psnr_rgb:.2f} / {scores.ssim_rgb:.4f}"
