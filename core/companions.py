@@ -45,10 +45,13 @@ def network_input(
         (11, H, W): RGB 0..1, then for each slot RGB of the reference minus the frame (-1..1) and the cost (0..1).
 
     Raises:
-        ValueError: a reference differs in size, or the dtype is another one.
+        ValueError: the frame is not (3, H, W) uint8, a reference or its field does not fit it, or the dtype is
+            another one.
     """
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f"dtype is {dtype}; it must be torch.float32 or torch.bfloat16")
+    if rgb.ndim != 3 or rgb.shape[0] != 3 or rgb.dtype != np.uint8:
+        raise ValueError(f"frame is {rgb.dtype} {rgb.shape}; it must be uint8 (3, H, W)")
     out = torch.empty((CHANNELS, *rgb.shape[1:]), dtype=dtype)
     # numpy has no bfloat16: its bits travel as int16, and the tables below hold the same bits
     array = out.numpy() if dtype == torch.float32 else out.view(torch.int16).numpy()
@@ -60,11 +63,19 @@ def network_input(
             out[channels] = 0
             out[channels.stop - 1] = 1
             continue
-        if companion.rgb.shape != rgb.shape:
-            raise ValueError(f"reference is {companion.rgb.shape}, the frame {rgb.shape}")
+        _check(companion, rgb)
         keys = companion.field.keys[companion.rank]
         kernels.fill_companion(rgb, companion.rgb, keys, companion.field.radius, difference, cost, array[channels])
     return out
+
+
+def _check(companion: Companion, rgb: np.ndarray) -> None:
+    if companion.rgb.shape != rgb.shape or companion.rgb.dtype != rgb.dtype:
+        reference = companion.rgb
+        raise ValueError(f"reference is {reference.dtype} {reference.shape}, the frame {rgb.dtype} {rgb.shape}")
+    k, *cells = companion.field.keys.shape
+    if cells != [-(-size // kernels.CELL) for size in rgb.shape[1:]] or not 0 <= companion.rank < k:
+        raise ValueError(f"field of {k} x {cells} cells has no rank {companion.rank} for a frame of {rgb.shape}")
 
 
 def _tables(dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

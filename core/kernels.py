@@ -149,11 +149,15 @@ def _add_around(index, reach, radius, seen, candidates, count):
 
 @njit(cache=True)
 def _random_below(state, bound):
-    """One step of a 32-bit mixing generator: the next state and a number in [0, bound)."""
-    state = uint32(state + uint32(0x9E3779B9))
-    mixed = uint32((state ^ (state >> uint32(16))) * uint32(0x85EBCA6B))
-    mixed = uint32((mixed ^ (mixed >> uint32(13))) * uint32(0xC2B2AE35))
-    return state, np.int64((uint64(mixed ^ (mixed >> uint32(16))) * uint64(bound)) >> uint64(32))
+    """One step of a 32-bit mixing generator: the next state and a number in [0, bound).
+
+    All in 64 bits, masked: no product can overflow, with the compiler or without.
+    """
+    low = uint64(0xFFFFFFFF)
+    state = (state + uint64(0x9E3779B9)) & low
+    mixed = ((state ^ (state >> uint64(16))) * uint64(0x85EBCA6B)) & low
+    mixed = ((mixed ^ (mixed >> uint64(13))) * uint64(0xC2B2AE35)) & low
+    return state, np.int64(((mixed ^ (mixed >> uint64(16))) * uint64(bound)) >> uint64(32))
 
 
 @njit(parallel=True, cache=True)
@@ -185,7 +189,7 @@ def propose(previous, radius, winners, reach, probes, seed, refresh, candidates,
             first = winner if n == 0 else first
             votes[winner] = 0
             count = _add_around(winner, reach, radius, seen, own, count)
-        state, size = uint32(seed * 0x10001 + tile * 0x9E37), radius
+        state, size = uint64((seed * 0x10001 + tile * 0x9E37) & 0xFFFFFFFF), radius
         for _ in range(probes):
             state, y = _random_below(state, 2 * size + 1)
             state, x = _random_below(state, 2 * size + 1)

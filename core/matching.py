@@ -15,6 +15,7 @@ from . import kernels
 
 CELL = kernels.CELL
 MAX_RADIUS = 31  # (2 * 31 + 1)**2 offsets fit in the key's index
+MAX_PENALTY = 1000  # 64 * 255 + 62 * 1000 fits in the key's cost
 PATCH_PIXELS = (2 * CELL) ** 2
 CUT_COST = 0.22  # mean cost as a share of the largest: neighbours in real clips reach 0.12, strangers begin at 0.31
 BEFORE = 2  # a patch begins two pixels above and left of its cell
@@ -29,17 +30,17 @@ class SearchSettings:
         k: matches kept for each cell, 1 or more.
         truncation: a pixel's absolute difference counts at most this much (0 to 255), so that a streak which is in
             one frame alone cannot outvote the scene.
-        penalty: cost added for each pixel of |dy| + |dx|.
+        penalty: cost added for each pixel of |dy| + |dx|, 0 to 1000.
         winners: most frequent previous offsets of a tile that are tried again.
         reach: offsets tried around each winner.
         probes: random offsets tried for each tile.
-        refresh: every refresh-th tile searches half the window again, in turn.
+        refresh: every refresh-th tile searches half the window again, in turn; 1 or more.
     """
 
     radius: int = 24
     k: int = 1
     truncation: int = 40
-    penalty: int = 2
+    penalty: int = 10
     winners: int = 4
     reach: int = 1
     probes: int = 6
@@ -48,8 +49,13 @@ class SearchSettings:
     def __post_init__(self) -> None:
         if not 1 <= self.radius <= MAX_RADIUS:
             raise ValueError(f"radius is {self.radius}; it must be 1 to {MAX_RADIUS}")
-        if self.k < 1 or not 0 <= self.truncation <= 255 or self.penalty < 0:
+        if self.k < 1 or not 0 <= self.truncation <= 255 or not 0 <= self.penalty <= MAX_PENALTY:
             raise ValueError(f"k {self.k}, truncation {self.truncation} or penalty {self.penalty} is out of range")
+        if min(self.winners, self.reach, self.probes) < 0 or self.refresh < 1:
+            raise ValueError(
+                f"winners {self.winners}, reach {self.reach} or probes {self.probes} is negative, "
+                f"or refresh {self.refresh} below 1"
+            )
 
 
 @dataclass(frozen=True, slots=True)

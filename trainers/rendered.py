@@ -34,9 +34,9 @@ class RenderedConfig:
     """
 
     crop_size: int = 128
-    rain_free: float = 0.2
+    rain_free: float = 0.35
     video_share: float = 0.35
-    case_shares: tuple[float, float, float, float, float] = (0.34, 0.18, 0.08, 0.16, 0.24)
+    case_shares: tuple[float, float, float, float, float] = (0.32, 0.18, 0.08, 0.22, 0.20)
     max_motion: float = 8.0
     search_radius: int = 9
 
