@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
-from streamderain.containers import substitute
+from streamderain.containers import describes_sound, substitute
 
 # What a muxer writes itself, or what described the old bytes.
 _STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_frames",
@@ -36,6 +36,9 @@ def plan(streams: list[Any], format_name: str, takes: Callable[[Route], bool]) -
     """
     routes, warnings = [], []
     for stream in streams:
+        if _lost_its_description(stream):
+            warnings.append(f"{describe(stream)} is damaged: left out")
+            continue
         encoder = None if stream.codec_context is None or _is_bitmap(stream) else substitute(stream.type, format_name)
         if takes(Route(stream)):
             routes.append(Route(stream))
@@ -179,6 +182,12 @@ class _Text:
 
     def flush(self) -> list[Any]:
         return []
+
+
+def _lost_its_description(stream: Any) -> bool:
+    """Whether damage took what a decoder must know of AAC: muxers begin with such a stream and fail at a packet."""
+    context, names = stream.codec_context, stream.container.format.name
+    return context is not None and context.name == "aac" and not context.extradata and describes_sound(names)
 
 
 def _is_bitmap(stream: Any) -> bool:

@@ -119,6 +119,11 @@ def states_length(format_name: str) -> bool:
     return not _STATES_LENGTH.isdisjoint(format_name.split(","))
 
 
+def describes_sound(format_name: str) -> bool:
+    """Whether such a container's header says how AAC is to be decoded; elsewhere each packet may say it."""
+    return not {"mov", "matroska"}.isdisjoint(format_name.split(","))
+
+
 def constant_rate(format_name: str) -> bool:
     """Whether such a container numbers its frames instead of timing them."""
     return format_name in _CONSTANT_RATE

@@ -17,7 +17,8 @@ from streamderain.compare import Mode, overlay, side_size
 from streamderain.containers import pixel_format
 from streamderain.frame import Frame
 from streamderain.report import Report
-from streamderain.video import VideoSink, open_video
+from streamderain.sinks import VideoSink
+from streamderain.video import open_video
 
 if TYPE_CHECKING:
     from streamderain.derainer import Derainer
@@ -123,15 +124,16 @@ class FileJob:
             if on_frame is not None:
                 on_frame(derainer.frames - frames)
 
+        counts = pipeline.Counts()
         try:
-            counts = pipeline.run(self._source, self._shown(derainer), self._sink, on_frame=count, stop=stop)
-            report.ms_per_stage = {stage: ms / max(1, counts.frames_in) for stage, ms in counts.ms.items()}
+            pipeline.run(self._source, self._shown(derainer), self._sink, on_frame=count, stop=stop, counts=counts)
             report.complete = not counts.stopped
         finally:
             self._ends.pop_all()  # pipeline.run has closed both
             report.seconds = time.monotonic() - begun
             report.frames_in, report.frames_corrupt = self._source.frames, self._source.corrupt
             report.frames_out = self._sink.frames
+            report.ms_per_stage = {stage: ms / max(1, counts.frames_in) for stage, ms in counts.ms.items()}
             for stage, ms in derainer.stage_ms.items():
                 report.ms_per_stage[stage] = (ms - spent[stage]) / max(1, derainer.frames - frames)
             self._note_warnings()

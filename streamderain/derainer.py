@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import overload
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from streamderain.engine import Engine
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
 
-Picture = TypeVar("Picture", Frame, np.ndarray)
+Picture = Frame | np.ndarray
 Slots = tuple[Companion | None, Companion | None]
 ARRAY_FORMAT = PixelFormat(family="rgb", full_range=True)
 SEARCH = SearchSettings()
@@ -45,7 +45,7 @@ class View:
 class Ahead:
     """A frame looked at before its turn: as it was given, as a Frame, and its view."""
 
-    picture: Frame | np.ndarray
+    picture: Picture
     frame: Frame
     view: View
 
@@ -74,7 +74,7 @@ class Derainer:
         profile: "tiny", "realtime", "quality", or "auto": realtime on a GPU, tiny on a CPU.
         device: "auto", "cpu", "cuda" or "cuda:N".
         model: a .safetensors file made by `streamderain train`; overrides profile.
-        strength: scales the rain layer before it is subtracted; 0 changes nothing, 1 takes all of it away.
+        strength: scales the rain layer before it is subtracted, 0 to 2; 0 changes nothing, 1 takes all of it away.
 
     Attributes:
         profile, device, backend, precision: what was chosen.
@@ -109,6 +109,12 @@ class Derainer:
         """Forget the past: the next frame belongs to another stream."""
         self.past = Past()
 
+    @overload
+    def __call__(self, frame: Frame, following: Frame | None = None) -> Frame: ...
+
+    @overload
+    def __call__(self, frame: np.ndarray, following: np.ndarray | None = None) -> np.ndarray: ...
+
     def __call__(self, frame: Picture, following: Picture | None = None) -> Picture:
         """Take the rain out of the next frame.
 
@@ -127,37 +133,43 @@ class Derainer:
         with self._timed("subtract"):
             derained = current.with_planes(colour.subtract_rain(current.planes, rain, current.format, self.strength))
         self.frames += 1
-        return np.stack(derained.planes, axis=-1) if isinstance(frame, np.ndarray) else derained
+        if isinstance(frame, np.ndarray):
+            return np.stack(derained.planes, axis=-1)
+        return derained
 
-    def _rain(self, frame: Frame, following: Frame | np.ndarray | None) -> np.ndarray:
+    def _rain(self, frame: Frame, following: Picture | None) -> np.ndarray:
         """Estimate a frame's rain layer, (3, H, W) float32 in units of the 0..1 RGB, and move the past on by it."""
         with self._timed("view"):
             view = self._view(frame)
             if self.past.views and self.past.views[0].rgb.shape != view.rgb.shape:
                 self.reset()
             ahead = None if following is None else self._look_at(following, frame)
+        views, fields = self.past.views, dict(self.past.fields)
         with self._timed("search"):
             slots = self._slots(view, ahead.view if ahead else None)
         with self._timed("companions"):
             seen = network_input(view.rgb, slots, self._engine.input_dtype)
         with self._timed("network"):
             rain = np.rot90(self._engine.run(seen), -_quarter_turns(frame), axes=(1, 2))
-        if not frame.corrupt:
+        if frame.corrupt:  # its damage decides nothing for the frames after it, not even that there was a cut
+            self.past.views, self.past.fields = views, fields
+        else:
             self.past.views = [view, *self.past.views[:1]]
         self.past.ahead = ahead
         self.past.number += 1
         return rain
 
-    def _frame(self, picture: Frame | np.ndarray) -> Frame:
+    def _frame(self, picture: Picture) -> Frame:
         """The picture as a Frame; the one looked at before is known already."""
         if self.past.ahead and self.past.ahead.picture is picture:
             return self.past.ahead.frame
         return picture if isinstance(picture, Frame) else _frame_of(picture)
 
-    def _look_at(self, following: Frame | np.ndarray, frame: Frame) -> Ahead | None:
-        """View the following frame, unless it is damaged or of another size."""
+    def _look_at(self, following: Picture, frame: Frame) -> Ahead | None:
+        """View the following frame, unless it is damaged, of another size or turned otherwise."""
         after = following if isinstance(following, Frame) else _frame_of(following)
-        if after.corrupt or (after.height, after.width) != (frame.height, frame.width):
+        same = (after.height, after.width, after.rotation) == (frame.height, frame.width, frame.rotation)
+        if after.corrupt or not same:
             return None
         return Ahead(following, after, self._view(after))
 

@@ -30,9 +30,9 @@ class Engine:
     backend = "eager"
 
     def __init__(self, model: StreamGenerator, device: str = "auto") -> None:
-        self.device = _resolve(device)
+        self.device = resolve_device(device)
         self._cuda = self.device.startswith("cuda")
-        dtype = torch.float16 if self._cuda else torch.bfloat16 if _cpu_has_bf16() else torch.float32
+        dtype = torch.float16 if self._cuda else torch.bfloat16 if cpu_has_bf16() else torch.float32
         self.precision = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}[dtype]
         self.input_dtype = torch.bfloat16 if dtype == torch.bfloat16 else torch.float32
         self._dtype = dtype
@@ -52,8 +52,15 @@ class Engine:
         return self._model(batch)[0].float().cpu().contiguous().numpy()
 
 
-def _resolve(device: str) -> str:
-    """The device's name, checked."""
+def resolve_device(device: str) -> str:
+    """The name of the device that "auto" or a device's own name means.
+
+    Args:
+        device: "auto" (a CUDA GPU if there is one, else the CPU), "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        DerainError: no such name, or the device does not exist here.
+    """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = device.partition(":")
@@ -64,7 +71,7 @@ def _resolve(device: str) -> str:
     return device
 
 
-def _cpu_has_bf16() -> bool:
+def cpu_has_bf16() -> bool:
     """Whether the processor multiplies bfloat16 natively."""
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(check() for name in checks if (check := getattr(torch.cpu, name, None)))

@@ -23,7 +23,7 @@ class Frame:
         time_base: seconds per tick.
         duration: ticks, 0 where unknown.
         alpha: opacity plane (H, W) of the same dtype, carried along untouched.
-        rotation: degrees to turn for display, carried along untouched.
+        rotation: degrees to turn for display, counterclockwise, carried along untouched.
         corrupt: the decoder concealed damage; such a frame never enters the temporal state.
         side: whatever else the source wants its sink to have (HDR metadata, sample aspect ratio, picture type).
     """

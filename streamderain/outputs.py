@@ -81,16 +81,38 @@ class Unfinished:
             raise DerainError(_unwritable(self.final, error)) from None
 
 
-def check_place(final: Path, *, overwrite: bool) -> None:
-    """Refuse a path that holds something, or that is no place for a file.
+def claim(final: Path, input: Path | None, *, overwrite: bool) -> Unfinished:
+    """A temporary name for a file.
+
+    Args:
+        final: where it shall stand.
+        input: what is read meanwhile, None where that is no file.
+        overwrite: something may stand there.
 
     Raises:
-        DerainError: with the reason.
+        DerainError: the path is the input, holds something, or is no place for a file.
     """
+    if input is not None and same_file(final, input):
+        raise DerainError(f"{final} is the input itself; give another output")
     if final.is_dir():
         raise DerainError(f"{final} is a folder; give the name of a file in it")
     if os.path.lexists(final) and not overwrite:
         raise DerainError(f"{final} exists; give another name or --overwrite")
+    return Unfinished(final)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a small file that appears under its name when it is complete; an existing one is replaced.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    part = path.with_name(f".streamderain-{secrets.token_hex(6)}.part")
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def same_file(one: Path, other: Path) -> bool:

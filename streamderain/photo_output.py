@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,6 +12,7 @@ from PIL import Image
 from streamderain import png, tiff
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
+from streamderain.outputs import write_whole
 from streamderain.photos import Description
 
 Format = Literal["png", "jpeg", "webp", "tiff"]
@@ -87,16 +87,11 @@ def write(frame: Frame, target: Path, *, quality: int | None = None) -> None:
     """
     check_holds(frame, target)
     data = _encoded(frame, target, quality)
-    part = target.with_name(f".streamderain-{secrets.token_hex(6)}.part")
     try:
-        with part.open("xb") as file:
-            file.write(data)
-        os.replace(part, target)
+        write_whole(target, data)
     except OSError as error:
         line = f"{target} could not be written ({error.strerror}); make room or choose another place."
         raise DerainError(line, exit_code=4) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _encoded(frame: Frame, target: Path, quality: int | None) -> bytes:

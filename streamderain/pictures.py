@@ -6,6 +6,7 @@ from pathlib import Path
 
 from streamderain.containers import PICTURE_ENCODERS, PICTURE_SUFFIXES
 from streamderain.errors import DerainError
+from streamderain.outputs import Unfinished, same_file
 
 _NUMBER = re.compile(r"%0?(\d*)d")
 _GLOB = re.compile(r"[*?\[]")
@@ -64,6 +65,26 @@ def output_pattern(path: Path) -> tuple[Path, str]:
         known = " ".join(sorted(PICTURE_ENCODERS))
         raise DerainError(f"{path} has no picture format that can be written; use one of {known}")
     return folder, name
+
+
+def claim(path: Path, input: Path | None, *, overwrite: bool) -> Unfinished:
+    """A temporary folder for the pictures of an output.
+
+    Args:
+        path: as for `output_pattern`.
+        input: what is read meanwhile, None where that is no path.
+        overwrite: pictures of such names may stand there.
+
+    Raises:
+        DerainError: the folder is the input, or pictures would be replaced, or nothing can be made there.
+    """
+    folder, pattern = output_pattern(path)
+    if input is not None and same_file(folder, input):
+        raise DerainError(f"{path} is the input; give another folder")
+    standing = existing(folder, pattern) or (list(folder.glob("*.png")) if path == folder else [])
+    if standing and not overwrite:
+        raise DerainError(f"{standing[0]} exists; give another name or --overwrite")
+    return Unfinished(folder, folder=True)
 
 
 def numbered(pattern: str, index: int, stem: str | None = None) -> str:

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +20,7 @@ import numpy as np
 from streamderain import diagnosis
 from streamderain._version import __version__
 from streamderain.diagnosis import Camera, Finding, Gpu, WeightFile
+from streamderain.report import installed
 
 ENCODERS = ("libx264", "libx265", "libsvtav1", "ffv1", "h264_nvenc", "hevc_nvenc")
 DECODERS = {"h264": "h264", "hevc": "hevc", "vp9": "vp9", "av1": "libdav1d"}  # FFmpeg's own av1 is for hardware only
@@ -47,7 +47,7 @@ def _versions() -> list[Finding]:
     found: dict[str, str | None] = {"python": platform.python_version(), "streamderain": __version__}
     for name, module in (("torch", "torch"), ("numba", "streamderain.core.kernels"), ("opencv-python", "cv2"),
                          ("av", "streamderain.video")):
-        found[name] = _version(name) if _loads(module) else None
+        found[name] = (installed(name) or "?") if _loads(module) else None  # "?": a system's own, such as OpenCV
     if found["av"]:
         from streamderain.video import ffmpeg_version
 
@@ -63,23 +63,14 @@ def _loads(module: str) -> bool:
     return True
 
 
-def _version(name: str) -> str | None:
-    """Of an installed distribution; "?" for a module that works without one, such as a system's own OpenCV."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "?"
-
-
 def _processor() -> list[Finding]:
     import torch
 
     from streamderain.benchmark import machine
+    from streamderain.engine import cpu_has_bf16
 
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    bf16 = any(check() for name in checks if (check := getattr(torch.cpu, name, None)))
     about, vectors = machine(), torch.backends.cpu.get_cpu_capability()
-    return diagnosis.processor(about["processor"], about["cores"], vectors=vectors, bf16=bf16)
+    return diagnosis.processor(about["processor"], about["cores"], vectors=vectors, bf16=cpu_has_bf16())
 
 
 def _gpus() -> list[Finding]:
@@ -111,12 +102,12 @@ def _backends() -> list[Finding]:
 
     cuda = torch.cuda.is_available()  # asked first: without CUDA even looking into torch_tensorrt makes it fail
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX") or COMPILERS[0], *COMPILERS))), None)
-    tensorrt = _version("torch-tensorrt") if cuda and find_spec("torch_tensorrt") else None
+    tensorrt = installed("torch-tensorrt") if cuda and find_spec("torch_tensorrt") else None
     return diagnosis.backends(compiler=compiler, cuda=cuda, tensorrt=tensorrt)
 
 
 def _encoders() -> list[Finding]:
-    from streamderain.video import probe_encoder
+    from streamderain.sinks import probe_encoder
 
     return diagnosis.encoders({name: probe_encoder(name) for name in ENCODERS})
 

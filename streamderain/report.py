@@ -22,7 +22,7 @@ class Report:
         frames_in, frames_out, frames_corrupt: decoded, written, decoded with concealed damage.
         seconds: wall time from the first decode to the finished file, without loading the network.
         ms_per_stage: mean milliseconds per frame: "decode", "derain" and "encode" run at the same time, what the
-            Derainer times itself is within "derain". After a failure only the latter is known.
+            Derainer times itself is within "derain".
         backend, profile, device, precision: what the network ran as, None where it was not reached.
         warnings: what the user was told on the way.
     """
@@ -73,10 +73,11 @@ class Report:
 
 def versions() -> dict[str, str | None]:
     """Versions of streamderain and of the libraries that shape a result, without importing them."""
-    return {"streamderain": __version__, **{name: _installed(name) for name in _LIBRARIES}}
+    return {"streamderain": __version__, **{name: installed(name) for name in _LIBRARIES}}
 
 
-def _installed(name: str) -> str | None:
+def installed(name: str) -> str | None:
+    """The version of an installed distribution, None where there is none of that name."""
     try:
         return version(name)
     except PackageNotFoundError:

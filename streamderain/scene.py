@@ -9,7 +9,8 @@ import numpy as np
 
 from streamderain import pipeline
 from streamderain.core import rain
-from streamderain.video import VideoSink, open_video
+from streamderain.sinks import VideoSink
+from streamderain.video import open_video
 
 _PAN_PX = (1.3, 0.4)  # camera, x and y for each frame
 _WALK_PX = 3.2  # what crosses the scene, against the pan

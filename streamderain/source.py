@@ -73,10 +73,10 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What of a video is read, as open_video was asked."""
+    """What of a video is read, as open_video was asked; times in seconds."""
 
-    start: float | None
-    duration: float | None
+    start: Fraction | None
+    duration: Fraction | None
     max_pixels: int
     threads: int
 
@@ -140,7 +140,7 @@ class VideoSource:
         self._clock: Clock | None = None
         begin = Fraction(limits.start or 0)
         self.begin = reader.origin() + begin
-        self.end = None if limits.duration is None else self.begin + Fraction(limits.duration)
+        self.end = None if limits.duration is None else self.begin + limits.duration
         self.shift = self.begin if begin else Fraction(0)
         self._pictures: Any = self._cut()
         self._first: Any = self._peek()
@@ -231,7 +231,7 @@ class VideoSource:
             name, start = self._reader.name, self._limits.start
             self._reader.close()
             if start and not self._reader.corrupt:
-                raise DerainError(f"{name} ends before {start:g} seconds; give an earlier --start")
+                raise DerainError(f"{name} ends before {float(start):g} seconds; give an earlier --start")
             raise DerainError(f"{name} has no frame that decodes; it is empty or damaged beyond use")
         return picture
 
@@ -254,7 +254,7 @@ class VideoSource:
         seconds, frames = self._reader.length()
         if seconds is not None and (self.shift or self.end is not None):
             rest = max(0.0, seconds - float(self._limits.start or 0))
-            seconds, frames = min(rest, self._limits.duration or rest), None
+            seconds, frames = min(rest, float(self._limits.duration or rest)), None
         rate = stream.average_rate or None
         if frames is None and seconds is not None and rate:
             frames = max(1, round(seconds * rate))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Size = tuple[int, int]
+Model = tuple[Path, str]  # a weight file, and whether it is "trained" or "fresh"
 PART_FRAMES = 16  # kept as RGB for the parts that are timed alone
 
 
@@ -85,12 +86,12 @@ def command(
     if model is not None and profiles:
         raise click.UsageError("--model has its own profile; leave --profile out.")
     check_model_file(model)
-    from streamderain.benchmark import resolve_device
+    from streamderain.engine import resolve_device
 
     device, runs = resolve_device(device), []
     with tempfile.TemporaryDirectory(prefix="streamderain-bench-") as name:
         folder = Path(name)
-        models = [model] if model else [_weights(each, device, folder) for each in profiles or ("auto",)]
+        models = [(model, "trained")] if model else [_weights(each, device, folder) for each in profiles or ("auto",)]
         for size in sizes or ((640, 480),):
             scene = _opened(source, frames) if source else _drawn(size, frames, folder)
             runs += _measure(scene, models, device, folder)
@@ -101,7 +102,7 @@ def command(
         _print_tables(runs)
 
 
-def _weights(profile: str, device: str, folder: Path) -> Path:
+def _weights(profile: str, device: str, folder: Path) -> Model:
     """The profile's weights, or fresh ones where there are none yet: they take the same time."""
     from streamderain import weights
     from streamderain.core.checkpoint import save_generator
@@ -110,12 +111,12 @@ def _weights(profile: str, device: str, folder: Path) -> Path:
     if profile == "auto":
         profile = "realtime" if device.startswith("cuda") else "tiny"
     try:
-        return weights.find(profile, device)
+        return weights.find(profile, device), "trained"
     except DerainError:
         _say(f"Profile {profile} has no trained weights yet; measuring with untrained ones.")
         path = folder / f"{profile}.safetensors"
         save_generator(path, StreamGenerator.from_profile(profile), profile=profile, card={})
-        return path
+        return path, "fresh"
 
 
 def _drawn(size: Size, count: int, folder: Path) -> Scene:
@@ -158,7 +159,7 @@ def _opened(path: Path, count: int) -> Scene:
     return Scene(str(path), path, seconds, kept)
 
 
-def _measure(scene: Scene, models: list[Path], device: str, folder: Path) -> list[dict[str, Any]]:
+def _measure(scene: Scene, models: list[Model], device: str, folder: Path) -> list[dict[str, Any]]:
     """One report for each model; what does not depend on it is measured once."""
     from streamderain import benchmark
 
@@ -168,9 +169,9 @@ def _measure(scene: Scene, models: list[Path], device: str, folder: Path) -> lis
     _say(f"{width}x{height}: published NLCL generator")
     published = benchmark.measure_published(scene.frames[0], device)
     runs = []
-    for model in models:
+    for model, kind in models:
         _say(f"{width}x{height}: {model.stem}, alone and from file to file")
-        network = benchmark.measure_network(model, scene.frames, device)
+        network = benchmark.measure_network(model, scene.frames, device) | {"weights": kind}
         ratios = {name: published["ms"] / network[ms] for name, ms in (("slower", "ms"), ("slower_fp32", "ms_fp32"))}
         end_to_end = benchmark.measure_file(model, scene.clip, folder, device, seconds=scene.seconds)
         runs.append({

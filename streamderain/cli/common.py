@@ -75,7 +75,7 @@ def network_options(command: Decorated) -> Decorated:
         click.option("--model", type=click.Path(path_type=Path), metavar="FILE",
                      help="Weights of your own (.safetensors) instead of those that come with the package."),
         click.option("--strength", type=STRENGTH, default=1.0, show_default=True,
-                     help="How much of the rain layer is taken away: 0 nothing, 1 all of it."),
+                     help="How much of the rain layer is taken away: 0 nothing, 1 all of it, up to 2."),
     )):
         command = option(command)
     return command

@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,12 +53,8 @@ def command(source: Path, target: Path, profile: str, device: str, model: Path |
         click.echo(f"profile {loaded.profile} on {loaded.device}, {loaded.backend} in {loaded.precision}", err=True)
         return loaded
 
-    interruptions = Interruptions()
-    try:
-        with interruptions:
-            failures = _derain_all(jobs, load, options)
-    except KeyboardInterrupt:  # what was finished stays; of the picture under way nothing does
-        sys.exit(interruptions.exit_code or 130)
+    with Interruptions() as interruptions, interruptions.orderly():
+        failures = _derain_all(jobs, load, options, interruptions.stop)
     if failures and len(jobs) == 1:
         raise failures[0]
     if failures:
@@ -71,11 +67,19 @@ def _check_quality(jobs: list[Job], quality: int | None) -> None:
         raise click.UsageError("--quality is for JPEG and WebP; PNG and TIFF lose nothing.")
 
 
-def _derain_all(jobs: list[Job], load: Callable[[], Derainer], options: dict[str, Any]) -> list[DerainError]:
-    """Work through the jobs; one that fails is told and does not stop the rest."""
+def _derain_all(
+    jobs: list[Job], load: Callable[[], Derainer], options: dict[str, Any], stop: Event
+) -> list[DerainError]:
+    """Work through the jobs; one that fails is told and does not stop the rest.
+
+    Raises:
+        KeyboardInterrupt: `stop` was set while jobs were left; the one under way is done.
+    """
     failures: list[DerainError] = []
     derainer = None
     for source, target in jobs:
+        if stop.is_set():
+            raise KeyboardInterrupt
         try:
             check_target(source, target, overwrite=options["overwrite"])
             frame = read(source, max_pixels=options["max_pixels"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from streamderain.errors import DerainError
+from streamderain.outputs import write_whole
 
 
 def check_report_path(path: Path, taken: list[Path]) -> None:
@@ -31,18 +32,13 @@ def check_report_path(path: Path, taken: list[Path]) -> None:
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:
-    """Write the report under a temporary name and move it into place.
+    """Write the report; the file appears when it is complete.
 
     Raises:
         DerainError: it cannot be written; exit code 4.
     """
-    temporary = path.resolve().with_name(f".streamderain-report-{os.getpid()}.tmp")
     try:
-        try:
-            temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, (json.dumps(report, indent=2) + "\n").encode())
     except OSError as error:
         reason = error.strerror or error
         raise DerainError(

@@ -26,7 +26,9 @@ def find(profile: str, device: str = "auto") -> Path:
         profile = "realtime" if on_gpu else "tiny"
     if profile not in PROFILES:
         raise DerainError(f"profile {profile!r} is unknown; give {', '.join(PROFILES)} or auto")
-    path = FOLDER / f"{profile}.safetensors"
-    if not path.is_file():
-        raise DerainError(f"the weights of profile {profile} do not exist yet; use --profile realtime, or --model FILE")
-    return path
+    files = {name: FOLDER / f"{name}.safetensors" for name in PROFILES}
+    there = [name for name, path in files.items() if path.is_file()]
+    if profile not in there:
+        instead = f"--profile {there[-1]}, or --model FILE" if there else "--model FILE"
+        raise DerainError(f"the weights of profile {profile} do not exist yet; use {instead}")
+    return files[profile]
