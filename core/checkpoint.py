@@ -17,6 +17,7 @@ from .stream import StreamConfig, StreamGenerator
 FORMAT = 1
 MAX_BYTES = 512 * 2**20
 MAX_TENSORS = 10_000
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 class CheckpointError(ValueError):
@@ -31,7 +32,10 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, Any
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     packed = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-    save_file(packed, temporary, {name: json.dumps(value) for name, value in metadata.items()})
+    try:
+        save_file(packed, temporary, {name: json.dumps(value) for name, value in metadata.items()})
+    except SafetensorError as error:
+        raise OSError(f"{path} could not be written ({error})") from None
     with open(temporary, "rb") as written:
         os.fsync(written.fileno())
     os.replace(temporary, path)
@@ -41,20 +45,13 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what save_tensors wrote.
 
     Raises:
-        CheckpointError: no such file, too large, not safetensors, truncated, or metadata that is not ours.
+        CheckpointError: no such file, unreadable, too large, not safetensors, truncated, or metadata that is not ours.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path} is not a file; give a .safetensors file made by `streamderain train`")
-    if path.stat().st_size > MAX_BYTES:
-        raise CheckpointError(f"{path} is larger than {MAX_BYTES >> 20} MiB; that is no derainer of ours")
     try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            if len(names) > MAX_TENSORS:
-                raise CheckpointError(f"{path} holds {len(names)} tensors; that is no derainer of ours")
-            metadata = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
-            return {name: file.get_tensor(name) for name in names}, metadata
-    except (SafetensorError, json.JSONDecodeError, RecursionError) as error:
+        return _read(path)
+    except CheckpointError:
+        raise
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file of ours ({error})") from None
 
 
@@ -81,10 +78,10 @@ def load_generator(path: Path) -> tuple[StreamGenerator, dict[str, Any]]:
         CheckpointError: the file is unusable; names the first missing, unexpected or misshapen tensor, or NaN.
     """
     tensors, metadata = load_tensors(path)
-    if metadata.get("format") != FORMAT or metadata.get("family") != "stream":
+    if metadata.get("format") != FORMAT or metadata.get("family") != "stream" or "profile" not in metadata:
         raise CheckpointError(f"{path} is not a generator of format {FORMAT}; train one with `streamderain train`")
     try:
-        config = {name: tuple(int(v) for v in value) for name, value in metadata["config"].items()}
+        config = {name: tuple(value) for name, value in metadata["config"].items()}
         with torch.device("meta"):
             model = StreamGenerator(StreamConfig(**config))
     except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -99,14 +96,28 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if not path.is_file():
+        raise CheckpointError(f"{path} is not a file; give a .safetensors file made by `streamderain train`")
+    if path.stat().st_size > MAX_BYTES:
+        raise CheckpointError(f"{path} is larger than {MAX_BYTES >> 20} MiB; that is no derainer of ours")
+    with safe_open(path, framework="pt") as file:
+        names = list(file.keys())
+        if len(names) > MAX_TENSORS:
+            raise CheckpointError(f"{path} holds {len(names)} tensors; that is no derainer of ours")
+        metadata = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
+        return {name: file.get_tensor(name) for name in names}, metadata
+
+
 def _check(path: Path, model: nn.Module, tensors: dict[str, Tensor]) -> None:
     expected = model.state_dict()
     for name, tensor in expected.items():
         if name not in tensors:
             raise CheckpointError(f"{path} lacks the tensor {name}")
         found = tensors[name]
-        if found.shape != tensor.shape or not found.is_floating_point():
-            raise CheckpointError(f"{path}: {name} is {found.dtype} {tuple(found.shape)}, not {tuple(tensor.shape)}")
+        if found.shape != tensor.shape or found.dtype not in DTYPES:
+            given, wanted = f"{found.dtype} {tuple(found.shape)}", f"float of {tuple(tensor.shape)}"
+            raise CheckpointError(f"{path}: {name} is {given}, not {wanted}")
         if not torch.isfinite(found).all():
             raise CheckpointError(f"{path}: {name} holds NaN or infinity")
     for name in tensors:

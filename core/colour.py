@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+
 from streamderain.core import kernels, transfer
 
 Planes = tuple[np.ndarray, ...]

@@ -53,7 +53,8 @@ def _column_sums(query, reference, q, r, q_stride, r_stride, truncation, out):
     q0, q1 = query[q : q + SPAN], query[q + q_stride : q + q_stride + SPAN]
     q2, q3 = query[q + 2 * q_stride : q + 2 * q_stride + SPAN], query[q + 3 * q_stride : q + 3 * q_stride + SPAN]
     r0, r1 = reference[r : r + SPAN], reference[r + r_stride : r + r_stride + SPAN]
-    r2, r3 = reference[r + 2 * r_stride : r + 2 * r_stride + SPAN], reference[r + 3 * r_stride : r + 3 * r_stride + SPAN]
+    r2 = reference[r + 2 * r_stride : r + 2 * r_stride + SPAN]
+    r3 = reference[r + 3 * r_stride : r + 3 * r_stride + SPAN]
     for x in range(SPAN):  # the casts keep it in bytes: vpmaxub, vpminub, vpsubb
         a = min(uint8(max(q0[x], r0[x]) - min(q0[x], r0[x])), truncation)
         b = min(uint8(max(q1[x], r1[x]) - min(q1[x], r1[x])), truncation)
@@ -161,12 +162,41 @@ def _random_below(state, bound):
 
 
 @njit(parallel=True, cache=True)
-def propose(previous, radius, winners, reach, probes, seed, refresh, candidates, counts):
-    """List each tile's candidates from the previous field's answers in and around it.
+def block_means(padded, out):
+    """Fill out (H / CELL, W / CELL) with the mean of each block of padded."""
+    for i in prange(out.shape[0]):
+        for c in range(out.shape[1]):
+            total = uint32(CELL * CELL // 2)
+            for y in range(i * CELL, (i + 1) * CELL):
+                for x in range(c * CELL, (c + 1) * CELL):
+                    total += uint32(padded[y, x])
+            out[i, c] = uint8(total // uint32(CELL * CELL))
 
-    The most frequent previous offsets (winners) with all offsets within reach of each, the offsets around zero, and
-    probes at random in shrinking squares around the first winner. Every refresh-th tile (turning with the seed)
-    gets every second offset of the window as well, so that lost motion is found again.
+
+@njit(cache=True)
+def _coarse_motion(query, reference, top, left, rows, radius, truncation):
+    """The offset, in blocks, at which all of a tile's block means differ least; near ones first."""
+    best, best_y, best_x = uint32(NO_MATCH), 0, 0
+    for dy in range(-radius, radius + 1):
+        for dx in range(-radius, radius + 1):
+            cost = uint32(abs(dy) + abs(dx))
+            for r in range(top, top + rows + 1):
+                here, there = query[r, left : left + BLOCKS], reference[r + dy, left + dx : left + dx + BLOCKS]
+                for x in range(BLOCKS):
+                    cost += uint32(min(uint8(max(here[x], there[x]) - min(here[x], there[x])), truncation))
+            if cost < best:
+                best, best_y, best_x = cost, dy, dx
+    return best_y, best_x
+
+
+@njit(parallel=True, cache=True)
+def propose(query, reference, origin, previous, radius, truncation, winners, reach, probes, seed, candidates, counts):
+    """List each tile's candidates: where it moved as a whole, and what the previous field answered in and around it.
+
+    query and reference are block means of the padded guides, the first block of the picture at (origin, origin).
+    Candidates are the offsets around zero, those within half a cell of the tile's coarse motion, the most
+    frequent previous offsets (winners) with all within reach of each, and probes at random in shrinking squares
+    around the first winner.
     """
     k, cell_rows, cell_columns = previous.shape
     across = (cell_columns + TILE_COLS - 1) // TILE_COLS
@@ -176,12 +206,15 @@ def propose(previous, radius, winners, reach, probes, seed, refresh, candidates,
         votes = np.zeros(INDEX_MASK + 1, np.int32)  # a cell without a match votes past the window
         seen = np.zeros(side * side, np.uint8)
         own = candidates[tile]
+        count = _add_around(side * radius + radius, 1, radius, seen, own, 0)
+        rows = min(TILE_ROWS, cell_rows - top)
+        y, x = _coarse_motion(query, reference, origin + top, origin + left, rows, radius // CELL, truncation)
+        first = (y * CELL + radius) * side + x * CELL + radius
+        count = _add_around(first, CELL // 2, radius, seen, own, count)
         for i in range(max(top - 2, 0), min(top + TILE_ROWS + 2, cell_rows)):
             for c in range(max(left - 2, 0), min(left + TILE_COLS + 2, cell_columns)):
                 for j in range(k):
                     votes[previous[j, i, c] & INDEX_MASK] += 1
-        count = _add_around(side * radius + radius, 1, radius, seen, own, 0)
-        first = side * radius + radius
         for n in range(winners):
             winner = np.argmax(votes[: side * side])
             if votes[winner] == 0:
@@ -197,10 +230,6 @@ def propose(previous, radius, winners, reach, probes, seed, refresh, candidates,
             if 0 <= y < side and 0 <= x < side:
                 count = _add(y * side + x, seen, own, count)
             size = max(size // 2, 1)
-        if (tile + seed) % refresh == 0:
-            for y in range(0, side, 2):
-                for x in range(0, side, 2):
-                    count = _add(y * side + x, seen, own, count)
         counts[tile] = count
 
 

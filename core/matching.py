@@ -34,7 +34,6 @@ class SearchSettings:
         winners: most frequent previous offsets of a tile that are tried again.
         reach: offsets tried around each winner.
         probes: random offsets tried for each tile.
-        refresh: every refresh-th tile searches half the window again, in turn; 1 or more.
     """
 
     radius: int = 24
@@ -44,18 +43,14 @@ class SearchSettings:
     winners: int = 4
     reach: int = 1
     probes: int = 6
-    refresh: int = 128
 
     def __post_init__(self) -> None:
         if not 1 <= self.radius <= MAX_RADIUS:
             raise ValueError(f"radius is {self.radius}; it must be 1 to {MAX_RADIUS}")
         if self.k < 1 or not 0 <= self.truncation <= 255 or not 0 <= self.penalty <= MAX_PENALTY:
             raise ValueError(f"k {self.k}, truncation {self.truncation} or penalty {self.penalty} is out of range")
-        if min(self.winners, self.reach, self.probes) < 0 or self.refresh < 1:
-            raise ValueError(
-                f"winners {self.winners}, reach {self.reach} or probes {self.probes} is negative, "
-                f"or refresh {self.refresh} below 1"
-            )
+        if min(self.winners, self.reach, self.probes) < 0:
+            raise ValueError(f"winners {self.winners}, reach {self.reach} or probes {self.probes} is negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +59,13 @@ class Guide:
 
     Attributes:
         padded: uint8, (height + rest) x (width + rest) around the picture.
+        coarse: uint8, the means of padded's blocks of 4x4 pixels.
         height, width: of the picture, pixels.
         margin: padding before the picture, pixels.
     """
 
     padded: np.ndarray
+    coarse: np.ndarray
     height: int
     width: int
     margin: int
@@ -126,7 +123,9 @@ def make_guide(luma: np.ndarray, *, suppress: int = 1) -> Guide:
     padded[rows, right:] = padded[rows, right - 1, None]
     padded[:margin] = padded[margin]
     padded[bottom:] = padded[bottom - 1]
-    return Guide(padded, height, width, margin)
+    coarse = np.empty((full_height // CELL, full_width // CELL), np.uint8)
+    kernels.block_means(padded, coarse)
+    return Guide(padded, coarse, height, width, margin)
 
 
 def search(
@@ -143,7 +142,7 @@ def search(
     Args:
         query, reference: guides of equal size.
         previous: the field of the frame before in the same role; without it every offset of the window is tried.
-        seed: drives the random probes and the turn of the refresh; pass the frame's number.
+        seed: drives the random probes; pass the frame's number.
         min_distance: forbids offsets shorter than this along both axes (a patch must not find its own shadow when
             a frame is searched in itself); exact search only.
 
@@ -158,7 +157,7 @@ def search(
     else:
         if previous.keys.shape[1:] != cells or previous.radius != settings.radius or min_distance:
             raise ValueError("previous has another size or radius, or min_distance was asked for with it")
-        candidates, counts = _proposals(previous, settings, seed)
+        candidates, counts = _proposals(query, reference, previous, settings, seed)
     keys = np.empty((settings.k, *cells), np.uint32)
     stride = query.padded.shape[1]
     origin = (query.margin - BEFORE) * stride + query.margin - BEFORE
@@ -187,15 +186,17 @@ def _every_offset(radius: int, min_distance: int) -> tuple[np.ndarray, np.ndarra
     return candidates, np.array([candidates.shape[1]], np.int32)
 
 
-def _proposals(previous: MatchField, settings: SearchSettings, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Each tile's own candidate list, voted by the previous field."""
+def _proposals(
+    query: Guide, reference: Guide, previous: MatchField, settings: SearchSettings, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each tile's own candidate list: its motion as a whole, and the previous field's votes."""
     tiles = tile_count(previous.keys.shape[1:])
-    side, around = 2 * settings.radius + 1, 2 * settings.reach + 1
-    longest = 9 + settings.winners * around * around + settings.probes + (settings.radius + 1) ** 2
+    side, around, half_cell = 2 * settings.radius + 1, 2 * settings.reach + 1, CELL + 1
+    longest = 9 + half_cell**2 + settings.winners * around**2 + settings.probes
     candidates = np.empty((tiles, min(longest, side * side)), np.int32)
     counts = np.empty(tiles, np.int32)
     kernels.propose(
-        previous.keys, settings.radius, settings.winners, settings.reach, settings.probes, seed, settings.refresh,
-        candidates, counts,
+        query.coarse, reference.coarse, (query.margin - BEFORE) // CELL, previous.keys, settings.radius,
+        np.uint8(settings.truncation), settings.winners, settings.reach, settings.probes, seed, candidates, counts,
     )  # fmt: skip
     return candidates, counts

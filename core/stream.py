@@ -22,12 +22,18 @@ class StreamConfig:
     """What rebuilds the network.
 
     Attributes:
-        widths: channels at half, quarter and eighth resolution.
-        blocks: residual blocks at half resolution before and after, at quarter before and after, at eighth.
+        widths: channels at half, quarter and eighth resolution, 1 to 1024.
+        blocks: residual blocks at half resolution before and after, at quarter before and after, at eighth, 0 to 64.
     """
 
     widths: tuple[int, int, int]
     blocks: tuple[int, int, int, int, int]
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != 3 or not all(1 <= width <= 1024 for width in self.widths):
+            raise ValueError(f"widths is {self.widths}; it must be three numbers from 1 to 1024")
+        if len(self.blocks) != 5 or not all(0 <= count <= 64 for count in self.blocks):
+            raise ValueError(f"blocks is {self.blocks}; it must be five numbers from 0 to 64")
 
 
 PROFILES: dict[ProfileName, StreamConfig] = {

@@ -75,3 +75,130 @@ def rain_levels(rain, pixel_format):
         blocks = [[difference[y : y + high, x : x + wide].mean() for x in range(0, W, wide)] for y in range(0, H, high)]
         planes.append(chroma_span * np.array(blocks))
     return tuple(planes)
+
+
+# --- search: every patch of every cell against every offset, one at a time ---
+NO_MATCH = 0xFFFFFFFF
+
+
+def guide(luma, reach):
+    """Minimum over 2 * reach + 1 pixels of each row, then (1, 2, 1) / 4 along columns, rounded; borders repeat."""
+    H, W = luma.shape
+    eroded = [[int(luma[y, max(x - reach, 0) : x + reach + 1].min()) for x in range(W)] for y in range(H)]
+    out = np.empty((H, W), np.uint8)
+    for y, x in np.ndindex(H, W):
+        above, below = eroded[max(y - 1, 0)][x], eroded[min(y + 1, H - 1)][x]
+        out[y, x] = (above + 2 * eroded[y][x] + below + 2) // 4
+    return out
+
+
+def patch(picture, y, x):
+    """The 8x8 patch that begins at (y, x), int64; outside the picture its border repeats."""
+    H, W = picture.shape
+    rows, columns = np.clip(np.arange(y, y + 8), 0, H - 1), np.clip(np.arange(x, x + 8), 0, W - 1)
+    return picture[np.ix_(rows, columns)].astype(np.int64)
+
+
+def match_cost(query, reference, cell, offset, truncation, penalty):
+    """Truncated absolute differences of a cell's patch and the patch an offset away, plus the offset's penalty."""
+    y, x = (4 * place - 2 for place in cell)
+    dy, dx = offset
+    difference = np.abs(patch(query, y, x) - patch(reference, y + dy, x + dx))
+    return int(np.minimum(difference, truncation).sum()) + penalty * (abs(dy) + abs(dx))
+
+
+def search(query, reference, radius, k, truncation, penalty, min_distance=0):
+    """Keys (k, rows, columns) of the k cheapest offsets of each cell; equal costs in raster order of the offset."""
+    cells = tuple(-(-size // 4) for size in query.shape)
+    side = 2 * radius + 1
+    keys = np.full((k, *cells), NO_MATCH, np.uint32)
+    for cell in np.ndindex(*cells):
+        found = []
+        for index in range(side * side):
+            offset = index // side - radius, index % side - radius
+            if max(map(abs, offset)) >= min_distance:
+                found.append((match_cost(query, reference, cell, offset, truncation, penalty), index))
+        for place, (cost, index) in enumerate(sorted(found)[:k]):
+            keys[(place, *cell)] = cost * 4096 + index
+    return keys
+
+
+def block_mean(picture, row, column):
+    """Rounded mean of the 4x4 block whose first pixel is two above and left of a cell; the border repeats."""
+    return (int(patch(picture, 4 * row - 2, 4 * column - 2)[:4, :4].sum()) + 8) // 16
+
+
+def coarse_motion(query, reference, tile, rows, radius, truncation):
+    """The offset in steps of four pixels at which all block means of a tile differ least, plus its length in steps."""
+    blocks = [(tile[0] + row, tile[1] + column) for row in range(rows + 1) for column in range(16)]
+    here = [block_mean(query, *block) for block in blocks]
+    reach = radius // 4
+    found = []
+    for dy in range(-reach, reach + 1):
+        for dx in range(-reach, reach + 1):
+            there = [block_mean(reference, row + dy, column + dx) for row, column in blocks]
+            differences = (min(abs(one - other), truncation) for one, other in zip(here, there, strict=True))
+            found.append((sum(differences) + abs(dy) + abs(dx), dy, dx))
+    return tuple(4 * step for step in min(found)[1:])
+
+
+def proposals(query, reference, previous, settings, tile):
+    """What a tile must try whatever chance adds, in order and without repetitions.
+
+    The offsets around zero, those around the tile's coarse motion, those around its most frequent previous ones.
+    previous (k, rows, columns) holds raster indices, those past the window count for nothing; tile is (row, column)
+    of its first cell.
+    """
+    side = 2 * settings.radius + 1
+    top, left = tile
+    votes = [0] * (side * side)
+    for index in previous[:, max(top - 2, 0) : top + 10, max(left - 2, 0) : left + 17].reshape(-1):
+        if index < side * side:
+            votes[index] += 1
+    ranked = sorted((index for index in range(side * side) if votes[index]), key=lambda index: (-votes[index], index))
+    rows = min(8, previous.shape[1] - top)
+    moved = coarse_motion(query, reference, tile, rows, settings.radius, settings.truncation)
+    starts = [((0, 0), 1), (moved, 2)]
+    starts += [((i // side - settings.radius, i % side - settings.radius), settings.reach) for i in ranked]
+    out = []
+    for (y, x), reach in starts[: 2 + settings.winners]:
+        for dy in range(y - reach, y + reach + 1):
+            for dx in range(x - reach, x + reach + 1):
+                index = (dy + settings.radius) * side + dx + settings.radius
+                if max(abs(dy), abs(dx)) <= settings.radius and index not in out:
+                    out.append(index)
+    return out
+
+
+# --- companions: one pixel at a time ---
+def companion(rgb, reference, keys, radius):
+    """Reference gathered through keys minus rgb in 0..1, then the cost over 2048 and at most 1: float64 (4, H, W)."""
+    _, H, W = rgb.shape
+    side = 2 * radius + 1
+    out = np.empty((4, H, W))
+    for y, x in np.ndindex(H, W):
+        cost, index = divmod(int(keys[y // 4, x // 4]), 4096)
+        from_y = min(max(y + index // side - radius, 0), H - 1)
+        from_x = min(max(x + index % side - radius, 0), W - 1)
+        for channel in range(3):
+            out[channel, y, x] = (int(reference[channel, from_y, from_x]) - int(rgb[channel, y, x])) / 255
+        out[3, y, x] = min(cost / 2048, 1)
+    return out
+
+
+# --- rain: every streak over every pixel ---
+def streaks(drops, shape):
+    """Segments with a Gaussian cross-section, cut at three sigma, with soft ends: float64 layer of that shape.
+
+    drops: rows of centre y, centre x, length, slope (x per y), sigma across, amplitude, softness of the ends.
+    """
+    layer = np.zeros(shape)
+    for centre_y, centre_x, length, slope, sigma, amplitude, soft in drops:
+        cosine = math.cos(math.atan(slope))
+        for y, x in np.ndindex(*shape):
+            sideways = x - centre_x - (y - centre_y) * slope
+            beyond = abs(y - centre_y) - length * cosine / 2
+            fade = min(max(0.5 - beyond / (soft + 1e-3), 0), 1)
+            if abs(sideways) * cosine <= 3 * sigma:
+                layer[y, x] += amplitude * fade * math.exp(-0.5 * (sideways * cosine / sigma) ** 2)
+    return layer

@@ -9,12 +9,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from streamderain import benchmark, scene
+from streamderain import benchmark, scene, weights
 from streamderain.cli import main
 from streamderain.core import matching
 from streamderain.core.checkpoint import save_generator
 from streamderain.core.colour import to_rgb
 from streamderain.core.stream import StreamGenerator
+from streamderain.errors import DerainError
 from streamderain.video import open_video
 
 
@@ -131,7 +132,7 @@ def test_one_case_prints_one_object_with_the_promised_keys(model):
     assert {"profile", "backend", "ms", "mac_per_pixel", "parameters"} <= found["network"].keys()
     assert {"ms", "exact_ms", "speedup", "recall_at_8", "distance_ratio"} <= found["search"].keys()
     assert found["size"] == [64, 48] and found["source"] == "drawn"
-    assert found["network"]["profile"] == "tiny"
+    assert found["network"]["profile"] == "tiny" and found["network"]["weights"] == "trained"
     assert found["network"]["parameters"] == sum(p.numel() for p in StreamGenerator.from_profile("tiny").parameters())
     assert found["end_to_end"]["frames"] == 5 and found["end_to_end"]["fps"] > 0
     assert {"decode", "encode", "search", "network"} <= found["end_to_end"]["ms_per_stage"].keys()
@@ -172,6 +173,30 @@ def test_several_cases_are_runs_of_one_kind(parts, monkeypatch):
     assert len({frozenset(each) for each in runs}) == 1
     assert (runs[0]["published_nlcl"]["slower"], runs[0]["published_nlcl"]["slower_fp32"]) == (100, 50)
     assert runs[0]["search"]["speedup"] == 15
+
+
+@pytest.mark.parametrize("there, kind", [(True, "trained"), (False, "fresh")])
+def test_fresh_weights_are_marked(tmp_path, monkeypatch, model, parts, there, kind):
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    monkeypatch.setattr(benchmark, "measure_file", lambda *_, **__: {"fps": 1.0, "ms_per_stage": {}})
+    if there:
+        model.rename(tmp_path / "tiny.safetensors")
+    found = json.loads(run("--profile", "tiny", "--size", "48x32", "--frames", 3, "--json"))
+    assert found["network"]["weights"] == kind
+
+
+@pytest.mark.parametrize(
+    "there, advice",
+    [([], "use --model FILE"), (["tiny"], "use --profile tiny, or"), (["tiny", "realtime"], "--profile realtime, or")],
+)
+def test_missing_weights_name_a_profile_that_is_there(tmp_path, monkeypatch, there, advice):
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    for name in there:
+        (tmp_path / f"{name}.safetensors").touch()
+    with pytest.raises(DerainError, match=f"quality do not exist yet; .*{advice}"):
+        weights.find("quality")
+    for name in there:
+        assert weights.find(name) == tmp_path / f"{name}.safetensors"
 
 
 def test_table_names_what_was_measured(model, parts):

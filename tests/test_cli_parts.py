@@ -22,6 +22,7 @@ from streamderain.cli.interrupt import Interruptions
 from streamderain.cli.progress import JsonLines, Pace, Plain, Silent, clock_time, make_progress
 from streamderain.cli.report import check_report_path, write_report
 from streamderain.cli.text import one_line
+from streamderain.derainer import Derainer
 from streamderain.errors import DerainError
 from streamderain.report import Report
 
@@ -144,14 +145,22 @@ def test_network_options_mean_the_same_everywhere():
     }
 
 
-@pytest.mark.parametrize("strength", ["-0.1", "much", "nan", "inf"])
+@pytest.mark.parametrize("strength", ["-0.1", "2.1", "much", "nan", "inf"])
 def test_a_strength_that_makes_no_sense_is_a_usage_error(strength):
-    @click.command()
-    @network_options
-    def command(**values):
-        pass
+    assert CliRunner().invoke(strength_alone, ["--strength", strength]).exit_code == 2
 
-    assert CliRunner().invoke(command, ["--strength", strength]).exit_code == 2
+
+@pytest.mark.parametrize("strength, code", [(-0.1, 2), (0, 0), (2, 0), (2.1, 2), (float("nan"), 2)])
+def test_command_and_derainer_agree_on_strengths(tmp_path, strength, code):
+    assert CliRunner().invoke(strength_alone, [f"--strength={strength}"]).exit_code == code
+    with pytest.raises(DerainError, match="is not a file" if code == 0 else "from 0 .* to 2"):
+        Derainer(strength=strength, model=tmp_path / "none")
+
+
+@click.command()
+@network_options
+def strength_alone(**values):
+    pass
 
 
 def test_a_model_that_is_not_there_is_refused_early(tmp_path):

@@ -285,6 +285,7 @@ def test_a_run_that_fails_reports_and_leaves_no_output(clip, tmp_path):
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["complete"] is False and report["error"] == "the network melted; cool it."
     assert report["frames_out"] == 0 and report["backend"] == "fake"
+    assert {"decode", "derain", "encode"} <= report["ms_per_stage"].keys() and report["ms_per_stage"]["decode"] > 0
     assert not (tmp_path / "out.mkv").exists()
 
 

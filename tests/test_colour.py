@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.testing import assert_array_equal
+
 from streamderain.core import colour, transfer
 from streamderain.core.colour import PixelFormat
 

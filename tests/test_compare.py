@@ -4,9 +4,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from streamderain.core.colour import PixelFormat
 
 from streamderain import compare, labels
+from streamderain.core.colour import PixelFormat
 from streamderain.frame import Frame
 
 FORMATS = [

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 from click.testing import CliRunner
-from streamderain.core.checkpoint import save_generator
-from streamderain.core.stream import StreamGenerator
 
 from streamderain import diagnosis, probes
 from streamderain.cli import main
+from streamderain.core.checkpoint import save_generator
+from streamderain.core.stream import StreamGenerator
 from streamderain.diagnosis import Camera, Finding, Gpu, WeightFile
 from streamderain.video import probe_decoder
 

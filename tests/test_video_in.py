@@ -191,6 +191,14 @@ def test_start_and_duration(tmp_path, suffix):
     assert 0 <= seconds(part)[0] < Fraction(1, 25)
 
 
+@pytest.mark.parametrize(
+    "start, duration, frames", [(0.08, None, 8), (None, 0.08, 2), (0.12, 0.16, 4), (0.081, None, 7)]
+)
+def test_a_frame_exactly_at_the_start_is_in_and_at_the_end_is_out(tmp_path, start, duration, frames):
+    _, part = read(clips.clip(tmp_path / "in.mkv"), start=start, duration=duration)
+    assert len(part) == frames
+
+
 def test_start_behind_the_end(tmp_path):
     path = clips.clip(tmp_path / "in.mkv")
     with pytest.raises(DerainError, match="ends before 60 seconds"):

@@ -17,7 +17,8 @@ from test_video_in import PLANAR, TIMES, read, seconds
 from streamderain import planes
 from streamderain.errors import DerainError
 from streamderain.outputs import ReaderGone
-from streamderain.video import VideoSink, open_video, probe_encoder
+from streamderain.sinks import VideoSink, probe_encoder
+from streamderain.video import open_video
 
 FAST = {"preset": "ultrafast"}
 
@@ -419,6 +420,14 @@ def test_a_short_input_leaves_the_output_and_exit_code_3(tmp_path):
         copy(tmp_path / "cut.mkv", tmp_path / "out.mkv", **FAST)
     assert caught.value.exit_code == 3
     assert len(read(tmp_path / "out.mkv")[1]) == len(read(tmp_path / "cut.mkv")[1])
+
+
+def test_sound_whose_description_is_lost_is_left_out(tmp_path):
+    path = clips.clip(tmp_path / "in.mp4", sound="aac")
+    path.write_bytes(path.read_bytes().replace(b"esds", b"free"))
+    sink = copy(path, tmp_path / "out.mkv", **FAST)
+    assert sink.warnings == ["audio stream 1 (aac) is damaged: left out"]
+    assert clips.times(tmp_path / "out.mkv") == clips.times(path)
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "ts"])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from streamderain.core.checkpoint import load_tensors, save_tensors
+from streamderain.core.checkpoint import CheckpointError, load_tensors, save_tensors
 
 Batch = dict[str, Tensor]
 STATE = "training.safetensors"
@@ -163,7 +163,7 @@ class _Run:
             terms = self.method.losses(batch, self.step)
         total = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(total):
-            raise ValueError(f"the loss is {float(total)} at step {self.step}; lower the learning rate")
+            raise ValueError(f"the loss is {total.item()} at step {self.step}; lower the learning rate")
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(self.method.model.parameters(), self.config.clip)
@@ -202,6 +202,7 @@ class _Run:
             kind: {name.partition(".")[2]: value for name, value in tensors.items() if name.startswith(f"{kind}.")}
             for kind in ("model", "average", "optimiser")
         }
+        self._check(part, metadata)
         self.method.model.load_state_dict(part["model"])
         self.average = {name: value.to(self.config.device) for name, value in part["average"].items()}
         state: dict[int, dict[str, Tensor]] = {}
@@ -212,6 +213,14 @@ class _Run:
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
         self.step = int(metadata["step"])
         self.best = -math.inf if metadata["best"] is None else float(metadata["best"])
+
+    def _check(self, part: dict[str, dict[str, Tensor]], metadata: dict[str, Any]) -> None:
+        shapes = {name: value.shape for name, value in self.average.items()}
+        if not {"step", "best"} <= metadata.keys():
+            raise CheckpointError(f"{self.out / STATE} is no state of a training run")
+        for kind in ("model", "average"):
+            if {name: value.shape for name, value in part[kind].items()} != shapes:
+                raise CheckpointError(f"{self.out / STATE} is the state of another network")
 
 
 def _batches(samples: Dataset[Batch], config: LoopConfig, first: int) -> Iterator[Batch]:

@@ -1,0 +1,394 @@
+"""One frame in, one frame out: what stays the same, what the past may change, and what is refused."""
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from streamderain import Derainer, Frame, derainer, engine, weights
+from streamderain.core import matching
+from streamderain.core.checkpoint import save_generator
+from streamderain.core.colour import PixelFormat
+from streamderain.core.stream import StreamConfig, StreamGenerator
+from streamderain.errors import DerainError
+
+SIZE = (36, 52)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Networks this small only wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def make_model(path, tail):
+    """Save a very small network whose rain is about as strong as `tail`."""
+    torch.manual_seed(1)
+    model = StreamGenerator(StreamConfig(widths=(6, 6, 6), blocks=(0, 0, 0, 0, 0)))
+    torch.nn.init.normal_(model.tail.weight, std=tail)
+    save_generator(path, model, profile="tiny", card={})
+    return path
+
+
+@pytest.fixture(autouse=True)
+def narrow_window(monkeypatch):
+    """Half of these small pictures is window enough."""
+    monkeypatch.setattr(derainer, "SEARCH", replace(derainer.SEARCH, radius=8))
+    monkeypatch.setattr(derainer, "WITHIN", replace(derainer.WITHIN, radius=8))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("models") / "some.safetensors", 0.1)
+
+
+@pytest.fixture(scope="module")
+def zero(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("models") / "zero.safetensors", 0.0)
+
+
+def scene(seed, count=4, size=SIZE):
+    """Frames (H, W, 3) uint8 of a camera that moves over one texture."""
+    H, W = size
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (H // 4 + 5, W // 4 + 5, 3))
+    texture = np.kron(coarse, np.ones((4, 4, 1)))
+    texture += rng.integers(-8, 8, texture.shape)
+    texture = np.clip(texture, 0, 255).astype(np.uint8)
+    return [np.ascontiguousarray(texture[t : t + H, 2 * t : 2 * t + W]) for t in range(count)]
+
+
+def run(model, frames, *, ahead=False, **options):
+    """Derain frames with a fresh Derainer, looking one ahead or not."""
+    fresh = Derainer(model=model, device="cpu", **options)
+    following = [*frames[1:], None] if ahead else [None] * len(frames)
+    return [fresh(frame, after) for frame, after in zip(frames, following, strict=True)]
+
+
+def as_frame(array, **options):
+    planes = tuple(np.ascontiguousarray(array[..., channel]) for channel in range(3))
+    return Frame(planes, PixelFormat(family="rgb", full_range=True), **options)
+
+
+def planes_of(pixel_format, seed=0):
+    """Noise in every code that the format can hold."""
+    rng = np.random.default_rng(seed)
+    H, W = SIZE
+    x, y = pixel_format.subsampling
+    chroma = (-(-H >> y), -(-W >> x))
+    shapes = {"yuv": [SIZE, chroma, chroma], "rgb": [SIZE] * 3, "grey": [SIZE]}[pixel_format.family]
+    dtype = np.uint8 if pixel_format.bit_depth == 8 else np.uint16
+    return tuple(rng.integers(0, 1 << pixel_format.bit_depth, shape, dtype=dtype) for shape in shapes)
+
+
+FORMATS = [
+    PixelFormat("yuv", 8, (1, 1)),
+    PixelFormat("yuv", 10, (1, 1)),
+    PixelFormat("yuv", 12, (1, 0), "bt2020", transfer="pq"),
+    PixelFormat("grey", 8),
+    PixelFormat("grey", 10, full_range=True),
+    PixelFormat("rgb", 8, full_range=True),
+]
+
+
+# --- do no harm ---
+@pytest.mark.parametrize("pixel_format", FORMATS, ids=lambda f: f"{f.family}{f.bit_depth}{f.transfer}")
+def test_without_rain_every_plane_is_the_input(zero, pixel_format):
+    frames = [Frame(planes_of(pixel_format, seed), pixel_format) for seed in range(3)]
+    for frame, out in zip(frames, run(zero, frames, ahead=True), strict=True):
+        for given, found in zip(frame.planes, out.planes, strict=True):
+            assert found.dtype == given.dtype
+            assert_array_equal(found, given)
+
+
+@pytest.mark.parametrize("pixel_format", FORMATS, ids=lambda f: f"{f.family}{f.bit_depth}{f.transfer}")
+def test_rain_changes_the_picture_and_never_the_input(model, pixel_format):
+    planes = planes_of(pixel_format)
+    copies = [plane.copy() for plane in planes]
+    (out,) = run(model, [Frame(planes, pixel_format)])
+    assert (out.planes[0] != planes[0]).any()
+    assert [plane.shape for plane in out.planes] == [plane.shape for plane in planes]
+    for now, before in zip(planes, copies, strict=True):
+        assert_array_equal(now, before)
+
+
+def test_a_frame_keeps_all_but_its_pixels(model):
+    alpha = np.full(SIZE, 9, np.uint8)
+    frame = as_frame(
+        scene(0)[0], pts=77, time_base=Fraction(1, 90_000), duration=3003, alpha=alpha, rotation=180, side={"x": 1}
+    )
+    (out,) = run(model, [frame])
+    assert replace(out, planes=frame.planes) == frame
+    assert out.alpha is alpha
+
+
+# --- arrays ---
+def test_arrays_come_back_as_arrays(model):
+    arrays = scene(1)
+    copies = [array.copy() for array in arrays]
+    outs = run(model, arrays, ahead=True)
+    frames = run(model, [as_frame(array) for array in arrays], ahead=True)
+    for array, copy, out, frame in zip(arrays, copies, outs, frames, strict=True):
+        assert (out.dtype, out.shape) == (np.uint8, array.shape)
+        assert_array_equal(array, copy)
+        assert (out != array).any()
+        assert_array_equal(out, np.stack(frame.planes, axis=-1))
+
+
+WRONG = [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3)), np.zeros((3, 8, 8), np.uint8)]
+
+
+@pytest.mark.parametrize("array", WRONG)
+def test_other_arrays_are_refused(zero, array):
+    with pytest.raises(ValueError, match=r"it must be uint8 \(H, W, 3\) RGB"):
+        Derainer(model=zero, device="cpu")(array)
+    with pytest.raises(ValueError, match=r"it must be uint8 \(H, W, 3\) RGB"):
+        Derainer(model=zero, device="cpu")(np.zeros((8, 8, 3), np.uint8), array)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 3), (17, 66)])
+def test_any_size_works(model, size):
+    arrays = scene(2, size=size)
+    for array, out in zip(arrays, run(model, arrays, ahead=True), strict=True):
+        assert out.shape == array.shape
+
+
+# --- the past ---
+def test_same_input_same_bits(model):
+    arrays = scene(3, count=6)
+    for first, second in zip(run(model, arrays, ahead=True), run(model, arrays, ahead=True), strict=True):
+        assert_array_equal(first, second)
+
+
+def test_the_past_and_the_following_frame_are_used(model):
+    arrays = scene(4)
+    alone = run(model, arrays[1:2])[0]
+    with_past = run(model, arrays[:2])[1]
+    with_next = run(model, arrays[1:3], ahead=True)[0]
+    with_both = run(model, arrays[:3], ahead=True)[1]
+    outs = alone, with_past, with_next, with_both
+    for n, one in enumerate(outs):
+        assert all((one != other).any() for other in outs[n + 1 :])
+
+
+def test_reset_forgets_everything(model):
+    one, other = scene(5), scene(5)  # equal scenes: without a reset the past would be used
+    used = Derainer(model=model, device="cpu")
+    for array, after in zip(one, [*one[1:], other[0]], strict=True):
+        used(array, after)
+    used.reset()
+    for number, expected in enumerate(run(model, other)):
+        assert_array_equal(used(other[number]), expected)
+    assert used.frames == 8
+
+
+@pytest.mark.parametrize("wrap", [lambda array: array, as_frame])
+def test_each_view_is_made_once(model, monkeypatch, wrap):
+    made = []
+    make_guide = matching.make_guide
+    monkeypatch.setattr(matching, "make_guide", lambda luma: made.append(luma) or make_guide(luma))
+    run(model, [wrap(array) for array in scene(6)], ahead=True)
+    assert len(made) == 4
+
+
+def test_looking_ahead_at_another_frame_than_the_next_is_harmless(model):
+    arrays, strangers = scene(7), scene(7)
+    used = Derainer(model=model, device="cpu")
+    found = [used(array, strangers[number + 1]) for number, array in enumerate(arrays[:3])]
+    for out, expected in zip(found, run(model, arrays, ahead=True), strict=False):
+        assert_array_equal(out, expected)  # equal pixels in another array: viewed again, same answer
+
+
+def test_another_size_begins_anew(model):
+    small, large = scene(8), scene(8, size=(40, 60))
+    outs = run(model, small[:2] + large[:2])
+    for found, expected in zip(outs[2:], run(model, large[:2]), strict=True):
+        assert_array_equal(found, expected)
+
+
+def test_a_following_frame_of_another_size_or_turn_is_not_looked_at(model):
+    frames = [as_frame(array) for array in scene(9)]
+    expected = run(model, frames[:1])[0]
+    for after in (as_frame(scene(9, size=(40, 60))[0]), replace(frames[1], rotation=90)):
+        found = Derainer(model=model, device="cpu")(frames[0], after)
+        assert_array_equal(found.planes[0], expected.planes[0])
+
+
+def test_a_turn_in_the_middle_begins_anew(model):
+    frames = [as_frame(array) for array in scene(10)]
+    turned = replace(frames[2], rotation=90)
+    found, expected = run(model, [*frames[:2], turned])[2], run(model, [turned])[0]
+    assert_array_equal(found.planes[0], expected.planes[0])
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_rain_is_looked_for_in_the_upright_picture(model, turns):
+    upright = [as_frame(array) for array in scene(11)]
+    lying = [as_frame(np.rot90(np.stack(frame.planes, -1), -turns), rotation=90 * turns) for frame in upright]
+    for expected, found in zip(run(model, upright, ahead=True), run(model, lying, ahead=True), strict=True):
+        for one, other in zip(expected.planes, found.planes, strict=True):
+            assert_array_equal(np.rot90(other, turns), one)
+
+
+# --- damage and cuts ---
+def damaged(array):
+    broken = array.copy()
+    broken[8:24] = 127
+    return as_frame(broken, corrupt=True)
+
+
+@pytest.mark.parametrize("ruin", [damaged, lambda array: replace(as_frame(scene(99)[0]), corrupt=True)])
+def test_a_corrupt_frame_leaves_no_trace(model, ruin):
+    frames = [as_frame(array) for array in scene(12)]
+    with_it = run(model, [*frames[:2], ruin(scene(12)[2]), frames[3]])
+    without = run(model, [*frames[:2], frames[3]])
+    for found, expected in zip([*with_it[:2], with_it[3]], without, strict=True):
+        for one, other in zip(found.planes, expected.planes, strict=True):
+            assert_array_equal(one, other)
+    assert with_it[2].corrupt
+
+
+def test_a_corrupt_frame_is_never_a_companion(model):
+    frames = [as_frame(array) for array in scene(13)]
+    used = Derainer(model=model, device="cpu")
+    used(frames[0])
+    kept = used.past.views
+    used(damaged(scene(13)[1]), frames[2])
+    assert used.past.views is kept
+    found = Derainer(model=model, device="cpu")(frames[0], damaged(scene(13)[1]))
+    assert_array_equal(found.planes[0], run(model, frames[:1])[0].planes[0])
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_after_a_cut_the_frame_is_derained_as_the_first_of_its_scene(model, ahead):
+    before, after = scene(14, count=5), scene(1400)
+    found = run(model, before + after, ahead=ahead)
+    assert_array_equal(found[5], run(model, after, ahead=ahead)[0])
+
+
+def test_before_a_cut_the_next_scene_is_not_used(model):
+    before, after = scene(15), scene(1500)
+    found = run(model, before + after, ahead=True)[3]
+    used = Derainer(model=model, device="cpu")
+    for number, array in enumerate(before):
+        expected = used(array, before[number + 1] if number < 3 else None)
+    assert_array_equal(found, expected)
+
+
+# --- strength ---
+def test_strength_zero_is_the_identity(model):
+    for array, out in zip(scene(16), run(model, scene(16), strength=0), strict=True):
+        assert_array_equal(out, array)
+
+
+def test_strength_scales_what_is_taken_away(model):
+    array = (96 + scene(17)[0] // 4).astype(np.uint8)  # the middle of the range, so that nothing saturates
+    half, whole = (run(model, [array], strength=s)[0].astype(int) - array for s in (0.05, 0.1))
+    assert 4 < np.abs(whole).max() < 90
+    assert_allclose(half, whole / 2, atol=0.76)  # each is rounded to whole levels
+
+
+@pytest.mark.parametrize("strength", [-0.1, 2.1, float("nan"), float("inf")])
+def test_strength_out_of_range(zero, strength):
+    with pytest.raises(DerainError, match="give a number from 0"):
+        Derainer(model=zero, strength=strength)
+
+
+# --- what was chosen ---
+def test_choices_and_times_are_told(model):
+    used = Derainer(model=model, device="cpu")
+    assert (used.profile, used.device, used.backend) == ("tiny", "cpu", "eager")
+    assert used.precision in ("fp32", "bf16")
+    assert used.model == model
+    used(scene(18)[0])
+    assert used.frames == 1
+    assert list(used.stage_ms) == ["view", "search", "companions", "network", "subtract"]
+    assert all(ms > 0 for ms in used.stage_ms.values())
+
+
+def test_a_model_that_cannot_be_used_is_the_users_trouble(tmp_path):
+    with pytest.raises(DerainError, match=r"none\.safetensors is not a file"):
+        Derainer(model=tmp_path / "none.safetensors")
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(b"no weights")
+    with pytest.raises(DerainError, match=r"bad\.safetensors is not a readable"):
+        Derainer(model=bad)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:x", "cuda:-1", "CPU", ""])
+def test_unknown_device(model, device):
+    with pytest.raises(DerainError, match=f"device '{device}' is unknown; give auto, cpu, cuda or cuda:N"):
+        Derainer(model=model, device=device)
+
+
+@pytest.mark.parametrize("device, count", [("cuda", 0), ("cuda:0", 0), ("cuda:2", 2)])
+def test_a_gpu_that_is_not_here(model, monkeypatch, device, count):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(DerainError, match=f"device {device} is not here .*use --device cpu"):
+        Derainer(model=model, device=device)
+
+
+def test_unknown_profile():
+    with pytest.raises(DerainError, match="profile 'huge' is unknown; give tiny, realtime, quality or auto"):
+        Derainer(profile="huge", device="cpu")
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "FOLDER", tmp_path)
+    for profile in ("tiny", "realtime"):
+        make_model(tmp_path / f"{profile}.safetensors", 0.0)
+    return tmp_path
+
+
+def test_quality_says_that_its_weights_do_not_exist(shelf):
+    with pytest.raises(DerainError, match="the weights of profile quality do not exist yet") as caught:
+        Derainer(profile="quality", device="cpu")
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "profile, device, gpu, expected",
+    [
+        ("auto", "cpu", True, "tiny"),
+        ("auto", "auto", False, "tiny"),
+        ("auto", "auto", True, "realtime"),
+        ("auto", "cuda:1", False, "realtime"),
+        ("realtime", "cpu", False, "realtime"),
+        ("tiny", "cuda", True, "tiny"),
+    ],
+)
+def test_profile_follows_the_device(shelf, monkeypatch, profile, device, gpu, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert weights.find(profile, device) == shelf / f"{expected}.safetensors"
+
+
+# --- the engine ---
+@pytest.mark.parametrize("bf16, precision, dtype", [(False, "fp32", torch.float32), (True, "bf16", torch.bfloat16)])
+def test_engine_runs_the_network_in_the_processors_precision(monkeypatch, bf16, precision, dtype):
+    monkeypatch.setattr(engine, "cpu_has_bf16", lambda: bf16)
+    torch.manual_seed(0)
+    network = StreamGenerator(StreamConfig(widths=(6, 6, 6), blocks=(0, 0, 0, 0, 0))).eval()
+    torch.nn.init.normal_(network.tail.weight, std=0.1)
+    seen = torch.rand(11, 13, 21)
+    with torch.inference_mode():
+        expected = network(seen[None])[0].numpy()
+    made = engine.Engine(network, "cpu")
+    assert (made.device, made.precision, made.input_dtype) == ("cpu", precision, dtype)
+    rain = made.run(seen.to(dtype))
+    assert (rain.dtype, rain.shape) == (np.float32, (3, 13, 21))
+    assert rain.flags.c_contiguous
+    # bfloat16 keeps eight bits: the error of a sum of a few hundred terms of size 0.1
+    assert_allclose(rain, expected, atol=3e-2 * np.abs(expected).max() if bf16 else 1e-6)
+
+
+def test_settings_of_the_search_within_a_frame_keep_it_off_its_own_shadow():
+    assert derainer.WITHIN.k == 2
+    assert derainer.WITHIN_DISTANCE >= matching.CELL
