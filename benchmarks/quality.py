@@ -1,0 +1,138 @@
+"""Measure what companions are worth: PSNR on rendered rain over moving clean material, four ways.
+
+    python benchmarks/quality.py [--model FILE | --profile P] [--frames N] CLEAN...
+
+CLEAN are rain-free videos, folders of numbered pictures, or single pictures, which a smooth camera path moves over.
+Ways: "file" looks one frame ahead, "live" looks back only, "alone" is the same network with empty companion slots,
+"within" has matches inside the frame itself. The table goes to stdout as Markdown; a second one shows the clean
+frames against themselves (nothing may be removed where nothing falls).
+"""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+
+import cv2
+import numpy as np
+
+from streamderain import photos, weights
+from streamderain.core import colour, matching, rain
+from streamderain.core.checkpoint import load_generator
+from streamderain.core.companions import Companion, network_input
+from streamderain.core.metrics import luma, psnr
+from streamderain.derainer import WITHIN, WITHIN_DISTANCE, Derainer
+from streamderain.engine import Engine
+from streamderain.video import open_video
+
+STYLES = 3  # kinds of rain laid over every clip
+Frames = list[np.ndarray]  # (H, W, 3) uint8 RGB
+
+
+def main() -> None:
+    """Score one model on the given material."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clean", nargs="+", type=Path)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--profile", default="realtime")
+    parser.add_argument("--frames", type=int, default=8)
+    given = parser.parse_args()
+    model = given.model or weights.find(given.profile)
+    ways = all_ways(model)
+    print(f"| clip | rain | input | {' | '.join(ways)} |\n|---|---|---|{'---|' * len(ways)}")
+    sums: list[list[float]] = []
+    unharmed: list[tuple[str, list[float]]] = []
+    for path in given.clean:
+        clean = moved_photo(path, given.frames) if path.is_file() and path.suffix in (".png", ".jpg") else clip(path, given.frames)
+        for kind in range(STYLES):
+            rainy = rained(clean, kind)
+            row = [score(rainy, clean), *(score(way(rainy), clean) for way in ways.values())]
+            sums.append(row)
+            print(f"| {path.name} | {kind} | {' | '.join(f'{value:.2f}' for value in row)} |", flush=True)
+        unharmed.append((path.name, [score(way(clean), clean) for way in ways.values()]))
+    print(f"| mean | | {' | '.join(f'{fmean(column):.2f}' for column in zip(*sums, strict=True))} |")
+    print(f"\n| rain-free | {' | '.join(ways)} |\n|---|{'---|' * len(ways)}")
+    for name, row in unharmed:
+        print(f"| {name} | {' | '.join(f'{value:.1f}' for value in row)} |")
+
+
+def all_ways(model: Path) -> dict[str, Callable[[Frames], Frames]]:
+    """The four ways to derain a clip."""
+    derainer = Derainer(model=model, device="cpu")
+    engine = Engine(load_generator(model)[0], "cpu")
+
+    def stream(frames: Frames, ahead: bool) -> Frames:
+        derainer.reset()
+        following: list[np.ndarray | None] = [*frames[1:], None] if ahead else [None] * len(frames)
+        return [derainer(frame, after) for frame, after in zip(frames, following, strict=True)]
+
+    def still(frames: Frames, within: bool) -> Frames:
+        return [remove(engine, frame, within) for frame in frames]
+
+    return {
+        "file": lambda frames: stream(frames, True),
+        "live": lambda frames: stream(frames, False),
+        "alone": lambda frames: still(frames, False),
+        "within": lambda frames: still(frames, True),
+    }
+
+
+def remove(engine: Engine, frame: np.ndarray, within: bool) -> np.ndarray:
+    """One frame by itself, with empty slots or with matches inside it."""
+    rgb = np.ascontiguousarray(frame.transpose(2, 0, 1))
+    slots: tuple[Companion | None, Companion | None] = (None, None)
+    if within:
+        guide = matching.make_guide(colour.luma(tuple(rgb), colour.PixelFormat("rgb", full_range=True)))
+        field = matching.search(guide, guide, WITHIN, min_distance=WITHIN_DISTANCE)
+        slots = Companion(rgb, field, 0), Companion(rgb, field, 1)
+    layer = engine.run(network_input(rgb, slots, engine.input_dtype))
+    return np.clip(np.rint(rgb - 255 * layer), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+def rained(clean: Frames, kind: int) -> Frames:
+    """Rain of a fixed kind over a clip: light and long, dense and short, near and blurred."""
+    style = (
+        replace(rain.random_style(np.random.default_rng(3)), density=14, length=30, width=0.7, brightness=0.35, veil=0.0),
+        replace(rain.random_style(np.random.default_rng(4)), density=60, length=12, width=0.6, brightness=0.3, veil=0.0),
+        replace(rain.random_style(np.random.default_rng(5)), density=4, length=45, width=1.8, brightness=0.3, veil=0.0),
+    )[kind]
+    height, width = clean[0].shape[:2]
+    opacity = rain.render(style, frames=len(clean), height=height, width=width, rng=np.random.default_rng(kind))
+    planes = np.stack(clean).transpose(0, 3, 1, 2).astype(np.float32) / 255
+    rainy = np.rint(rain.compose(planes, opacity, style) * 255).astype(np.uint8)
+    return list(np.ascontiguousarray(rainy.transpose(0, 2, 3, 1)))
+
+
+def moved_photo(path: Path, frames: int) -> Frames:
+    """A hand-held camera over a photo: pan of 2.5 pixels, slight turn and zoom from frame to frame."""
+    photo = photos.read(path)
+    picture = colour.to_rgb(photo.planes, photo.format).transpose(1, 2, 0)
+    height, width = picture.shape[:2]
+    moved = []
+    for t in range(frames):
+        turn = cv2.getRotationMatrix2D((width / 2, height / 2), 0.4 * np.sin(t), 1.06 + 0.004 * t)
+        turn[:, 2] += 2.5 * (t - frames / 2), 0.8 * t
+        moved.append(cv2.warpAffine(picture, turn, (width, height), flags=cv2.INTER_CUBIC)[24:-24, 24:-24])
+    return [np.ascontiguousarray(frame) for frame in moved]
+
+
+def clip(path: Path, frames: int) -> Frames:
+    """The first frames of a video or of a folder of numbered pictures."""
+    read = []
+    for frame in open_video(path):
+        read.append(np.ascontiguousarray(colour.to_rgb(frame.planes, frame.format).transpose(1, 2, 0)))
+        if len(read) == frames:
+            break
+    return read
+
+
+def score(frames: Frames, clean: Frames) -> float:
+    """Mean PSNR on Y in dB over all frames but the first and last, 100 where nothing differs."""
+    planes = [(luma(a.transpose(2, 0, 1)), luma(b.transpose(2, 0, 1))) for a, b in zip(frames, clean, strict=True)]
+    return fmean(min(psnr(a, b), 100.0) for a, b in planes[1:-1])
+
+
+if __name__ == "__main__":
+    main()
