@@ -21,7 +21,7 @@ import numpy as np
 from streamderain import photos, weights
 from streamderain.core import colour, matching, rain
 from streamderain.core.checkpoint import load_generator
-from streamderain.core.companions import Companion, network_input
+from streamderain.core.companions import Companion, Slots, network_blocks
 from streamderain.core.metrics import luma, psnr
 from streamderain.derainer import WITHIN, WITHIN_DISTANCE, Derainer
 from streamderain.engine import Engine
@@ -82,12 +82,12 @@ def all_ways(model: Path) -> dict[str, Callable[[Frames], Frames]]:
 def remove(engine: Engine, frame: np.ndarray, within: bool) -> np.ndarray:
     """One frame by itself, with empty slots or with matches inside it."""
     rgb = np.ascontiguousarray(frame.transpose(2, 0, 1))
-    slots: tuple[Companion | None, Companion | None] = (None, None)
+    slots: Slots = (None, None)
     if within:
         guide = matching.make_guide(colour.luma(tuple(rgb), colour.PixelFormat("rgb", full_range=True)))
         field = matching.search(guide, guide, WITHIN, min_distance=WITHIN_DISTANCE)
         slots = Companion(rgb, field, 0), Companion(rgb, field, 1)
-    layer = engine.run(network_input(rgb, slots, engine.input_dtype))
+    layer = engine.run(network_blocks(rgb, slots, engine.input_dtype), *rgb.shape[1:])
     return np.clip(np.rint(rgb - 255 * layer), 0, 255).astype(np.uint8).transpose(1, 2, 0)
 
 

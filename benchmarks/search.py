@@ -20,7 +20,7 @@ import torch
 from streamderain import scene
 from streamderain.benchmark import BENCHMARK_SEARCH
 from streamderain.core import colour, matching, rain
-from streamderain.core.companions import Companion, network_input
+from streamderain.core.companions import Companion, network_blocks, network_input
 from streamderain.core.matching import Guide, MatchField, SearchSettings
 from streamderain.core.metrics import psnr
 from streamderain.core.stream import StreamGenerator
@@ -138,11 +138,11 @@ def share(clip: Clip) -> None:
         guides[t + 1] = matching.make_guide(clip[0][t + 1])
         fields = [matching.search(guides[t], guides[t + s], SEARCH, previous=f, seed=t) for s, f in zip((-1, 1), fields, strict=True)]  # fmt: skip
         searched = time.perf_counter()
-        seen = network_input(
+        seen = network_blocks(
             rgb[t], (Companion(rgb[t - 1], fields[0]), Companion(rgb[t + 1], fields[1])), engine.input_dtype
         )
         built = time.perf_counter()
-        engine.run(seen)
+        engine.run(seen, *rgb[t].shape[1:])
         ended = time.perf_counter()
         for stage, ms in zip(spent, (searched - began, built - searched, ended - built), strict=True):
             spent[stage].append(ms * 1e3)

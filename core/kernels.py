@@ -174,29 +174,46 @@ def block_means(padded, out):
 
 
 @njit(cache=True)
-def _coarse_motion(query, reference, top, left, rows, radius, truncation):
-    """The offset, in blocks, at which all of a tile's block means differ least; near ones first."""
-    best, best_y, best_x = uint32(NO_MATCH), 0, 0
-    for dy in range(-radius, radius + 1):
-        for dx in range(-radius, radius + 1):
-            cost = uint32(abs(dy) + abs(dx))
-            for r in range(top, top + rows + 1):
-                here, there = query[r, left : left + BLOCKS], reference[r + dy, left + dx : left + dx + BLOCKS]
-                for x in range(BLOCKS):
-                    cost += uint32(min(uint8(max(here[x], there[x]) - min(here[x], there[x])), truncation))
-            if cost < best:
-                best, best_y, best_x = cost, dy, dx
-    return best_y, best_x
+def _add_differences(here, there, truncation, sums):
+    """Add the truncated absolute differences of two rows of bytes to sums."""
+    for x in range(sums.shape[0]):
+        sums[x] += uint16(min(uint8(max(here[x], there[x]) - min(here[x], there[x])), truncation))
 
 
 @njit(parallel=True, cache=True)
-def propose(query, reference, origin, previous, radius, truncation, winners, reach, probes, seed, candidates, counts):
+def coarse_motion(query, reference, origin, cell_rows, radius, truncation, motion):
+    """Fill motion (tile rows, tile columns, 2) with the offset, in blocks, at which a tile's block means differ least.
+
+    query and reference are block means of padded guides, the first block of the picture at (origin, origin). A block
+    of offset costs a little, so that a flat tile stays where it is.
+    """
+    width = motion.shape[1] * TILE_COLS + 1
+    for i in prange(motion.shape[0]):
+        top = origin + i * TILE_ROWS
+        rows = min(TILE_ROWS, cell_rows - i * TILE_ROWS) + 1
+        best = np.full(motion.shape[1], NO_MATCH, np.uint32)
+        for dy in range(-radius, radius + 1):
+            for dx in range(-radius, radius + 1):
+                sums = np.zeros(width, np.uint16)
+                for r in range(top, top + rows):
+                    here = query[r, origin : origin + width]
+                    there = reference[r + dy, origin + dx : origin + dx + width]
+                    _add_differences(here, there, truncation, sums)
+                for j in range(motion.shape[1]):
+                    cost = uint32(abs(dy) + abs(dx))
+                    for x in range(j * TILE_COLS, (j + 1) * TILE_COLS + 1):
+                        cost += uint32(sums[x])
+                    if cost < best[j]:
+                        best[j], motion[i, j, 0], motion[i, j, 1] = cost, dy, dx
+
+
+@njit(parallel=True, cache=True)
+def propose(motion, previous, radius, winners, reach, probes, seed, candidates, counts):
     """List each tile's candidates: where it moved as a whole, and what the previous field answered in and around it.
 
-    query and reference are block means of the padded guides, the first block of the picture at (origin, origin).
-    Candidates are the offsets around zero, those within half a cell of the tile's coarse motion, the most
-    frequent previous offsets (winners) with all within reach of each, and probes at random in shrinking squares
-    around the first winner.
+    motion is what coarse_motion filled. Candidates are the offsets around zero, those within half a cell of the
+    tile's coarse motion, the most frequent previous offsets (winners) with all within reach of each, and probes at
+    random in shrinking squares around the first winner.
     """
     k, cell_rows, cell_columns = previous.shape
     across = (cell_columns + TILE_COLS - 1) // TILE_COLS
@@ -207,8 +224,7 @@ def propose(query, reference, origin, previous, radius, truncation, winners, rea
         seen = np.zeros(side * side, np.uint8)
         own = candidates[tile]
         count = _add_around(side * radius + radius, 1, radius, seen, own, 0)
-        rows = min(TILE_ROWS, cell_rows - top)
-        y, x = _coarse_motion(query, reference, origin + top, origin + left, rows, radius // CELL, truncation)
+        y, x = motion[tile // across, tile % across]
         first = (y * CELL + radius) * side + x * CELL + radius
         count = _add_around(first, CELL // 2, radius, seen, own, count)
         for i in range(max(top - 2, 0), min(top + TILE_ROWS + 2, cell_rows)):
@@ -236,37 +252,49 @@ def propose(query, reference, origin, previous, radius, truncation, winners, rea
 # --- companions ---
 
 
+# Both fill out (channels, rows / 2, 2, columns / 2, 2): a plane seen as 2 x 2 blocks, in whatever memory order. Its
+# rows and columns may exceed the picture's; the picture's border is repeated there.
+
+
 @njit(parallel=True, cache=True)
 def fill_scaled(rgb, scale, out):
-    """Fill out (3, H, W) with scale[rgb]; scale (256,) decides the dtype."""
-    for row in prange(rgb.shape[0] * rgb.shape[1]):
-        source, target = rgb[row // rgb.shape[1], row % rgb.shape[1]], out[row // rgb.shape[1], row % rgb.shape[1]]
-        for x in range(rgb.shape[2]):
-            target[x] = scale[source[x]]
+    """Fill three channels of out with scale[rgb]; scale (256,) decides the dtype."""
+    height, width = rgb.shape[1], rgb.shape[2]
+    for i in prange(out.shape[1]):
+        for below in range(2):
+            y = min(np.int64(2 * i + below), height - 1)
+            for channel in range(3):
+                for c in range(out.shape[3]):
+                    out[channel, i, below, c, 0] = scale[rgb[channel, y, min(2 * c, width - 1)]]
+                    out[channel, i, below, c, 1] = scale[rgb[channel, y, min(2 * c + 1, width - 1)]]
 
 
 @njit(parallel=True, cache=True)
 def fill_companion(rgb, reference, keys, radius, difference_scale, cost_scale, out):
-    """Fill out (4, H, W) with the reference gathered through keys, minus rgb, and the cost of the match.
+    """Fill four channels of out with the reference gathered through keys, minus rgb, and the cost of the match.
 
     difference_scale (511,) maps a difference + 255, cost_scale (L,) maps the key's cost (the last entry serves all
     larger ones); together they decide the dtype. Places outside the reference take its border.
     """
     height, width = rgb.shape[1], rgb.shape[2]
     side = 2 * radius + 1
-    for i in prange(keys.shape[0]):
-        for c in range(keys.shape[1]):
-            index = np.int64(keys[i, c] & uint32(INDEX_MASK))
-            cost = cost_scale[min(np.int64(keys[i, c] >> uint32(INDEX_BITS)), cost_scale.shape[0] - 1)]
+    for row in prange(out.shape[1] * 2 // CELL):
+        i = np.int64(row)  # prange counts unsigned, and min() of both kinds would be a float
+        for c in range(out.shape[3] * 2 // CELL):
+            key = keys[min(i, keys.shape[0] - 1), min(c, keys.shape[1] - 1)]
+            index = np.int64(key & uint32(INDEX_MASK))
+            cost = cost_scale[min(np.int64(key >> uint32(INDEX_BITS)), cost_scale.shape[0] - 1)]
             dy, dx = index // side - radius, index % side - radius
-            for y in range(i * CELL, min((i + 1) * CELL, height)):
-                from_y = min(max(y + dy, 0), height - 1)
-                for x in range(c * CELL, min((c + 1) * CELL, width)):
-                    from_x = min(max(x + dx, 0), width - 1)
+            for y in range(i * CELL, (i + 1) * CELL):
+                at_y = min(y, height - 1)
+                from_y = min(max(at_y + dy, 0), height - 1)
+                for x in range(c * CELL, (c + 1) * CELL):
+                    at_x = min(x, width - 1)
+                    from_x = min(max(at_x + dx, 0), width - 1)
                     for channel in range(3):
-                        difference = np.int64(reference[channel, from_y, from_x]) - np.int64(rgb[channel, y, x])
-                        out[channel, y, x] = difference_scale[difference + 255]
-                    out[3, y, x] = cost
+                        difference = np.int64(reference[channel, from_y, from_x]) - np.int64(rgb[channel, at_y, at_x])
+                        out[channel, y >> 1, y & 1, x >> 1, x & 1] = difference_scale[difference + 255]
+                    out[3, y >> 1, y & 1, x >> 1, x & 1] = cost
 
 
 # --- colour ---

@@ -190,13 +190,18 @@ def _proposals(
     query: Guide, reference: Guide, previous: MatchField, settings: SearchSettings, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each tile's own candidate list: its motion as a whole, and the previous field's votes."""
-    tiles = tile_count(previous.keys.shape[1:])
+    rows, columns = previous.keys.shape[1:]
+    motion = np.zeros((-(-rows // kernels.TILE_ROWS), -(-columns // kernels.TILE_COLS), 2), np.int64)
+    kernels.coarse_motion(
+        query.coarse, reference.coarse, (query.margin - BEFORE) // CELL, rows, settings.radius // CELL,
+        np.uint8(settings.truncation), motion,
+    )  # fmt: skip
     side, around, half_cell = 2 * settings.radius + 1, 2 * settings.reach + 1, CELL + 1
     longest = 9 + half_cell**2 + settings.winners * around**2 + settings.probes
-    candidates = np.empty((tiles, min(longest, side * side)), np.int32)
-    counts = np.empty(tiles, np.int32)
+    candidates = np.empty((tile_count((rows, columns)), min(longest, side * side)), np.int32)
+    counts = np.empty(len(candidates), np.int32)
     kernels.propose(
-        query.coarse, reference.coarse, (query.margin - BEFORE) // CELL, previous.keys, settings.radius,
-        np.uint8(settings.truncation), settings.winners, settings.reach, settings.probes, seed, candidates, counts,
+        motion, previous.keys, settings.radius, settings.winners, settings.reach, settings.probes, seed,
+        candidates, counts,
     )  # fmt: skip
     return candidates, counts

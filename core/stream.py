@@ -11,10 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .companions import CHANNELS
+from .companions import CHANNELS, MULTIPLE
 
 ProfileName = Literal["tiny", "realtime", "quality"]
-MULTIPLE = 8  # height and width are padded to this inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +107,25 @@ class StreamGenerator(nn.Module):
             (B, 3, H, W) of x's dtype: rain in units of the 0..1 RGB, not clamped.
         """
         height, width = x.shape[-2:]
-        x = nn.functional.pad(x, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
-        x2 = self.encode2(torch.relu(self.head(nn.functional.pixel_unshuffle(x, 2))))  # (B, half, H/2, W/2)
+        rest = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
+        x = nn.functional.pad(x, rest, mode="replicate") if any(rest) else x
+        return self.from_blocks(nn.functional.pixel_unshuffle(x, 2))[..., :height, :width]
+
+    def from_blocks(self, x: Tensor) -> Tensor:
+        """The same from an input that is padded and pixel-unshuffled already, see companions.network_blocks.
+
+        Args:
+            x: (B, 44, H / 2, W / 2), H and W multiples of 8.
+
+        Returns:
+            (B, 3, H, W).
+        """
+        x2 = self.encode2(torch.relu(self.head(x)))  # (B, half, H/2, W/2)
         x4 = self.encode4(torch.relu(self.down4(x2)))  # (B, quarter, H/4, W/4)
         x8 = self.middle(torch.relu(self.down8(x4)))  # (B, eighth, H/8, W/8)
         x4 = self.decode4(x4 + nn.functional.pixel_shuffle(self.up4(x8), 2))
         x2 = self.decode2(x2 + nn.functional.pixel_shuffle(self.up2(x4), 2))
-        return nn.functional.pixel_shuffle(self.tail(x2), 2)[..., :height, :width]
+        return nn.functional.pixel_shuffle(self.tail(x2), 2)
 
     def config_dict(self) -> dict[str, list[int]]:
         """The config as plain JSON values, for a checkpoint's metadata."""

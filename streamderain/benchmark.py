@@ -16,7 +16,7 @@ import torch
 
 from streamderain.core import matching
 from streamderain.core.checkpoint import load_generator
-from streamderain.core.companions import Companion, network_input
+from streamderain.core.companions import Companion, network_blocks
 from streamderain.core.generators import ResidualGenerator
 from streamderain.core.metrics import luma
 from streamderain.core.stream import mac_per_pixel
@@ -141,7 +141,7 @@ def measure_network(model: Path, frames: Sequence[np.ndarray], device: str) -> d
     guides = [matching.make_guide(_grey(frame)) for frame in frames[:2]]
     field = matching.search(guides[1], guides[0], matching.SearchSettings())
     companion = Companion(frames[0], field)
-    seen = network_input(frames[1], (companion, companion), engine.input_dtype)
+    seen = network_blocks(frames[1], (companion, companion), engine.input_dtype)
     plain = network.to(device=engine.device, memory_format=torch.channels_last)
     batch = seen[None].float().to(device=engine.device, memory_format=torch.channels_last)
     with torch.inference_mode():
@@ -150,7 +150,7 @@ def measure_network(model: Path, frames: Sequence[np.ndarray], device: str) -> d
         "profile": metadata["profile"],
         "backend": engine.backend,
         "precision": engine.precision,
-        "ms": median_ms(lambda: engine.run(seen), runs=NETWORK_RUNS, warm_up=2, device=engine.device),
+        "ms": median_ms(lambda: engine.run(seen, *frames[1].shape[1:]), runs=NETWORK_RUNS, warm_up=2, device=engine.device),
         "ms_fp32": ms_fp32,
         "mac_per_pixel": round(mac_per_pixel(network)),
         "parameters": _parameters(network),

@@ -14,14 +14,13 @@ from streamderain import weights
 from streamderain.core import colour, matching
 from streamderain.core.checkpoint import CheckpointError, load_generator
 from streamderain.core.colour import PixelFormat
-from streamderain.core.companions import Companion, network_input
+from streamderain.core.companions import Companion, Slots, network_blocks
 from streamderain.core.matching import Guide, MatchField, SearchSettings
 from streamderain.engine import Engine
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
 
 Picture = Frame | np.ndarray
-Slots = tuple[Companion | None, Companion | None]
 ARRAY_FORMAT = PixelFormat(family="rgb", full_range=True)
 SEARCH = SearchSettings()
 WITHIN = SearchSettings(k=2)
@@ -148,9 +147,9 @@ class Derainer:
         with self._timed("search"):
             slots = self._slots(view, ahead.view if ahead else None)
         with self._timed("companions"):
-            seen = network_input(view.rgb, slots, self._engine.input_dtype)
+            seen = network_blocks(view.rgb, slots, self._engine.input_dtype)
         with self._timed("network"):
-            rain = np.rot90(self._engine.run(seen), -_quarter_turns(frame), axes=(1, 2))
+            rain = np.rot90(self._engine.run(seen, *view.rgb.shape[1:]), -_quarter_turns(frame), axes=(1, 2))
         if frame.corrupt:  # its damage decides nothing for the frames after it, not even that there was a cut
             self.past.views, self.past.fields = views, fields
         else:

@@ -39,17 +39,19 @@ class Engine:
         self._model = model.to(device=self.device, dtype=dtype, memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def run(self, seen: Tensor) -> np.ndarray:
+    def run(self, blocks: Tensor, height: int, width: int) -> np.ndarray:
         """Estimate the rain layer of one frame.
 
         Args:
-            seen: (11, H, W) of input_dtype on the host, see companions.network_input.
+            blocks: (44, H / 2, W / 2) of input_dtype on the host, see companions.network_blocks.
+            height, width: of the frame, which the blocks may exceed.
 
         Returns:
-            (3, H, W) float32, rain in units of the 0..1 RGB.
+            (3, height, width) float32, rain in units of the 0..1 RGB.
         """
-        batch = seen[None].to(device=self.device, dtype=self._dtype, memory_format=torch.channels_last)
-        return self._model(batch)[0].float().cpu().contiguous().numpy()
+        batch = blocks[None].to(device=self.device, dtype=self._dtype, memory_format=torch.channels_last)
+        rain = self._model.from_blocks(batch)[0, :, :height, :width]
+        return rain.float().contiguous().cpu().numpy()
 
 
 def resolve_device(device: str) -> str:

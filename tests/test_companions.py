@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from streamderain.core import companions, kernels, matching
-from streamderain.core.companions import Companion, network_input
+from streamderain.core.companions import Companion, network_blocks, network_input
 from streamderain.core.matching import MatchField, SearchSettings
 
 SIZES = [(1, 1), (3, 5), (4, 8), (9, 14), (17, 6)]
@@ -48,6 +48,19 @@ def test_bfloat16_is_the_float32_input_rounded():
     found = network_input(rgb, slots, torch.bfloat16)
     assert found.dtype == torch.bfloat16
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [*SIZES, (16, 24)])
+def test_tiny_blocks_are_the_input_padded_and_unshuffled(size, dtype):
+    rgb, reference, other = (picture(seed, size) for seed in range(3))
+    for second in (Companion(other, random_field(2, size, 9), 1), None):
+        slots = (Companion(reference, random_field(1, size, 9)), second)
+        found = network_blocks(rgb, slots, dtype)
+        rest = (0, -size[1] % 8, 0, -size[0] % 8)
+        padded = torch.nn.functional.pad(network_input(rgb, slots, dtype)[None], rest, mode="replicate")
+        assert torch.equal(found, torch.nn.functional.pixel_unshuffle(padded, 2)[0])
+        assert found[None].is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -38,8 +38,8 @@ def exact(query, reference, settings, **options):
     """The fast search and its twin on the same guides."""
     guides = [matching.make_guide(luma) for luma in (query, reference)]
     found = matching.search(*guides, settings, **options)
-    pictures = [picture_of(guide) for guide in guides]
-    twin = naive.search(*pictures, settings.radius, settings.k, settings.truncation, settings.penalty, **options)
+    one, other = (picture_of(guide) for guide in guides)
+    twin = naive.search(one, other, settings.radius, settings.k, settings.truncation, settings.penalty, **options)
     return found.keys, twin
 
 

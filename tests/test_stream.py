@@ -67,6 +67,16 @@ def test_any_size_keeps_its_shape(size):
     assert torch.isfinite(rain).all()
 
 
+@pytest.mark.parametrize("size", [(16, 24), (13, 5)])
+def test_blocks_give_the_same_rain(size):
+    model = randomised()
+    x = torch.rand(1, CHANNELS, *size)
+    padded = nn.functional.pad(x, (0, -size[1] % 8, 0, -size[0] % 8), mode="replicate")
+    with torch.inference_mode():
+        rain = model.from_blocks(nn.functional.pixel_unshuffle(padded, 2))
+        assert torch.equal(rain[..., : size[0], : size[1]], model(x))
+
+
 @pytest.mark.parametrize("profile", list(PROFILES))
 def test_a_fresh_network_sees_no_rain(profile):
     with torch.inference_mode():

@@ -189,7 +189,8 @@ def test_losses_of_a_network_that_sees_no_rain():
 
 def test_score_is_the_psnr_of_the_background():
     method = a_method()
-    method.validation = [{"input": torch.rand(11, 16, 16), "rain": torch.full((3, 16, 16), value)} for value in (0.1, 0)]
+    rains = (torch.full((3, 16, 16), 0.1), torch.zeros(3, 16, 16))
+    method.validation = [{"input": torch.rand(11, 16, 16), "rain": rain} for rain in rains]
     assert method.score(method.model) == pytest.approx((20 + 60) / 2, abs=1e-4)  # a perfect answer counts 60
 
 
@@ -225,7 +226,7 @@ def test_training_lowers_the_loss(tmp_path):
     batch = {name: torch.stack([sample[name] for sample in fixed]) for name in fixed[0]}
     with torch.no_grad():
         before = method.losses(batch, 0)["squared"].item()
-    seen = []
+    seen: list[loop.Progress] = []
     best = train(method, fixed * 25, config, tmp_path, on_step=seen.append)
     with torch.no_grad():
         after = method.losses(batch, 0)["squared"].item()
@@ -249,7 +250,8 @@ def test_what_is_written_is_a_generator_with_its_card(tmp_path):
 def test_resume_equals_no_pause(tmp_path, bf16):
     config = replace(LOOP, bf16=bf16)
     train(a_method(), the_samples(), config, tmp_path / "whole")
-    steps, asked = [], iter([False, False, True])
+    steps: list[loop.Progress] = []
+    asked = iter([False, False, True])
     train(a_method(), the_samples(), config, tmp_path / "parts", stop=lambda: next(asked), on_step=steps.append)
     assert tensors_of(tmp_path / "parts")[1]["step"] == 3
     train(a_method(seed=5), the_samples(), config, tmp_path / "parts", on_step=steps.append)
@@ -260,7 +262,7 @@ def test_resume_equals_no_pause(tmp_path, bf16):
 def test_a_finished_run_does_nothing_more(tmp_path):
     best = train(a_method(), the_samples(), LOOP, tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    steps = []
+    steps: list[loop.Progress] = []
     assert train(a_method(), the_samples(), LOOP, tmp_path, on_step=steps.append) == best
     assert not steps
     assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -346,11 +348,14 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 
 
 def test_the_best_weights_stay(tmp_path):
-    method = Line()
-    scores = iter([3.0, 5.0, 4.0])
-    method.score = lambda model: next(scores)
+    class Scored(Line):
+        scores = iter([3.0, 5.0, 4.0])
+
+        def score(self, model):
+            return next(self.scores)
+
     config = replace(LOOP, steps=3, batch=1, checkpoint_every=1)
-    assert train(method, numbers(3), config, tmp_path) == 5.0
+    assert train(Scored(), numbers(3), config, tmp_path) == 5.0
     assert load_tensors(tmp_path / "best.safetensors")[1]["steps"] == 2
     assert load_tensors(tmp_path / "last.safetensors")[1]["steps"] == 3
 
