@@ -1,10 +1,10 @@
-"""Measure what companions are worth: PSNR on rendered rain over moving clean material, four ways.
+"""Measure what companions are worth: PSNR on rendered rain over moving clean material, three ways.
 
     python benchmarks/quality.py [--model FILE | --profile P] [--frames N] CLEAN...
 
 CLEAN are rain-free videos, folders of numbered pictures, or single pictures, which a smooth camera path moves over.
 Ways: "file" looks one frame ahead, "live" looks back only, "alone" is the same network with empty companion slots,
-"within" has matches inside the frame itself. The table goes to stdout as Markdown; a second one shows the clean
+as a photo has them. The table goes to stdout as Markdown; a second one shows the clean
 frames against themselves (nothing may be removed where nothing falls).
 """
 from __future__ import annotations
@@ -19,12 +19,9 @@ import cv2
 import numpy as np
 
 from streamderain import photos, weights
-from streamderain.core import colour, matching, rain
-from streamderain.core.checkpoint import load_generator
-from streamderain.core.companions import Companion, Slots, network_blocks
+from streamderain.core import colour, rain
 from streamderain.core.metrics import luma, psnr
-from streamderain.derainer import WITHIN, WITHIN_DISTANCE, Derainer
-from streamderain.engine import Engine
+from streamderain.derainer import Derainer
 from streamderain.video import open_video
 
 STYLES = 3  # kinds of rain laid over every clip
@@ -45,7 +42,8 @@ def main() -> None:
     sums: list[list[float]] = []
     unharmed: list[tuple[str, list[float]]] = []
     for path in given.clean:
-        clean = moved_photo(path, given.frames) if path.is_file() and path.suffix in (".png", ".jpg") else clip(path, given.frames)
+        still = path.is_file() and path.suffix in (".png", ".jpg")
+        clean = moved_photo(path, given.frames) if still else clip(path, given.frames)
         for kind in range(STYLES):
             rainy = rained(clean, kind)
             row = [score(rainy, clean), *(score(way(rainy), clean) for way in ways.values())]
@@ -59,45 +57,36 @@ def main() -> None:
 
 
 def all_ways(model: Path) -> dict[str, Callable[[Frames], Frames]]:
-    """The four ways to derain a clip."""
+    """The ways to derain a clip."""
     derainer = Derainer(model=model, device="cpu")
-    engine = Engine(load_generator(model)[0], "cpu")
 
     def stream(frames: Frames, ahead: bool) -> Frames:
         derainer.reset()
         following: list[np.ndarray | None] = [*frames[1:], None] if ahead else [None] * len(frames)
         return [derainer(frame, after) for frame, after in zip(frames, following, strict=True)]
 
-    def still(frames: Frames, within: bool) -> Frames:
-        return [remove(engine, frame, within) for frame in frames]
+    def alone(frames: Frames) -> Frames:
+        derained = []
+        for frame in frames:
+            derainer.reset()
+            derained.append(derainer(frame))
+        return derained
 
     return {
         "file": lambda frames: stream(frames, True),
         "live": lambda frames: stream(frames, False),
-        "alone": lambda frames: still(frames, False),
-        "within": lambda frames: still(frames, True),
+        "alone": alone,
     }
-
-
-def remove(engine: Engine, frame: np.ndarray, within: bool) -> np.ndarray:
-    """One frame by itself, with empty slots or with matches inside it."""
-    rgb = np.ascontiguousarray(frame.transpose(2, 0, 1))
-    slots: Slots = (None, None)
-    if within:
-        guide = matching.make_guide(colour.luma(tuple(rgb), colour.PixelFormat("rgb", full_range=True)))
-        field = matching.search(guide, guide, WITHIN, min_distance=WITHIN_DISTANCE)
-        slots = Companion(rgb, field, 0), Companion(rgb, field, 1)
-    layer = engine.run(network_blocks(rgb, slots, engine.input_dtype), *rgb.shape[1:])
-    return np.clip(np.rint(rgb - 255 * layer), 0, 255).astype(np.uint8).transpose(1, 2, 0)
 
 
 def rained(clean: Frames, kind: int) -> Frames:
     """Rain of a fixed kind over a clip: light and long, dense and short, near and blurred."""
-    style = (
-        replace(rain.random_style(np.random.default_rng(3)), density=14, length=30, width=0.7, brightness=0.35, veil=0.0),
-        replace(rain.random_style(np.random.default_rng(4)), density=60, length=12, width=0.6, brightness=0.3, veil=0.0),
-        replace(rain.random_style(np.random.default_rng(5)), density=4, length=45, width=1.8, brightness=0.3, veil=0.0),
+    seed, look = (
+        (3, {"density": 14, "length": 30, "width": 0.7, "brightness": 0.35, "veil": 0.0}),
+        (4, {"density": 60, "length": 12, "width": 0.6, "brightness": 0.3, "veil": 0.0}),
+        (5, {"density": 4, "length": 45, "width": 1.8, "brightness": 0.3, "veil": 0.0}),
     )[kind]
+    style = replace(rain.random_style(np.random.default_rng(seed)), **look)  # type: ignore[arg-type]
     height, width = clean[0].shape[:2]
     opacity = rain.render(style, frames=len(clean), height=height, width=width, rng=np.random.default_rng(kind))
     planes = np.stack(clean).transpose(0, 3, 1, 2).astype(np.float32) / 255

@@ -11,6 +11,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from statistics import fmean, median
 
 import cv2
@@ -65,7 +66,8 @@ def choices(clips: dict[str, Clip]) -> None:
         "reference is the previous output (ideal: clean)": (base, 1, True),
     }
     for name, (settings, reach, output) in plain.items():
-        row = [gathered(clip, lambda q, r, s=settings: matching.search(q, r, s), reach, output) for clip in clips.values()]  # type: ignore[misc]
+        find = partial(matching.search, settings=settings)
+        row = [gathered(clip, find, reach, output) for clip in clips.values()]
         print(f"| {name} | " + " | ".join(f"{value:.2f} dB" for value in row) + " |")
     row = [gathered(clip, lambda q, r: squared_search(q, r, base.radius), 1, False) for clip in clips.values()]
     print("| squared difference (SSD), no penalty | " + " | ".join(f"{value:.2f} dB" for value in row) + " |")
@@ -136,7 +138,10 @@ def share(clip: Clip) -> None:
     for t in range(2, len(rgb) - 1):
         began = time.perf_counter()
         guides[t + 1] = matching.make_guide(clip[0][t + 1])
-        fields = [matching.search(guides[t], guides[t + s], SEARCH, previous=f, seed=t) for s, f in zip((-1, 1), fields, strict=True)]  # fmt: skip
+        fields = [
+            matching.search(guides[t], guides[t + side], SEARCH, previous=field, seed=t)
+            for side, field in zip((-1, 1), fields, strict=True)
+        ]
         searched = time.perf_counter()
         seen = network_blocks(
             rgb[t], (Companion(rgb[t - 1], fields[0]), Companion(rgb[t + 1], fields[1])), engine.input_dtype
@@ -189,7 +194,9 @@ def drawn_clip(frames: int) -> Clip:
     return rainy, clean
 
 
-def _followed(lumas: list[np.ndarray], settings: SearchSettings, follow: bool) -> Iterator[tuple[float, float, float, float]]:
+def _followed(
+    lumas: list[np.ndarray], settings: SearchSettings, follow: bool
+) -> Iterator[tuple[float, float, float, float]]:
     """(exact ms, reuse ms, recall, ratio) of each frame, each searched in the one before."""
     guides = [matching.make_guide(luma) for luma in lumas]
     field = matching.search(guides[1], guides[0], settings)

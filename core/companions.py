@@ -23,13 +23,11 @@ class Companion:
 
     Attributes:
         rgb: the reference, (3, H, W) uint8.
-        field: from the current frame into the reference.
-        rank: which of the field's k matches to take, 0 is the best.
+        field: from the current frame into the reference; its best match counts.
     """
 
     rgb: np.ndarray
     field: MatchField
-    rank: int = 0
 
 
 Slots = tuple[Companion | None, Companion | None]
@@ -82,7 +80,7 @@ def _fill(out: np.ndarray, rgb: np.ndarray, companions: Slots, dtype: torch.dtyp
             channels[:3], channels[3] = difference[255], cost[-1]
             continue
         _check(companion, rgb)
-        keys = companion.field.keys[companion.rank]
+        keys = companion.field.keys[0]
         kernels.fill_companion(rgb, companion.rgb, keys, companion.field.radius, difference, cost, channels)
 
 
@@ -102,9 +100,9 @@ def _check(companion: Companion, rgb: np.ndarray) -> None:
     if companion.rgb.shape != rgb.shape or companion.rgb.dtype != rgb.dtype:
         reference = companion.rgb
         raise ValueError(f"reference is {reference.dtype} {reference.shape}, the frame {rgb.dtype} {rgb.shape}")
-    k, *cells = companion.field.keys.shape
-    if cells != [-(-size // kernels.CELL) for size in rgb.shape[1:]] or not 0 <= companion.rank < k:
-        raise ValueError(f"field of {k} x {cells} cells has no rank {companion.rank} for a frame of {rgb.shape}")
+    cells = companion.field.keys.shape[1:]
+    if cells != tuple(-(-size // kernels.CELL) for size in rgb.shape[1:]):
+        raise ValueError(f"field of {cells} cells does not fit a frame of {rgb.shape}")
 
 
 def _tables(dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

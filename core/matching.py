@@ -135,7 +135,6 @@ def search(
     *,
     previous: MatchField | None = None,
     seed: int = 0,
-    min_distance: int = 0,
 ) -> MatchField:
     """Find each cell's best matches: exactly, or from the previous frame's field.
 
@@ -143,8 +142,6 @@ def search(
         query, reference: guides of equal size.
         previous: the field of the frame before in the same role; without it every offset of the window is tried.
         seed: drives the random probes; pass the frame's number.
-        min_distance: forbids offsets shorter than this along both axes (a patch must not find its own shadow when
-            a frame is searched in itself); exact search only.
 
     Raises:
         ValueError: the guides differ in size, or previous does not fit them.
@@ -153,10 +150,10 @@ def search(
         raise ValueError(f"query is {query.height}x{query.width}, reference {reference.height}x{reference.width}")
     cells = (-(-query.height // CELL), -(-query.width // CELL))
     if previous is None:
-        candidates, counts = _every_offset(settings.radius, min_distance)
+        candidates, counts = _every_offset(settings.radius)
     else:
-        if previous.keys.shape[1:] != cells or previous.radius != settings.radius or min_distance:
-            raise ValueError("previous has another size or radius, or min_distance was asked for with it")
+        if previous.keys.shape[1:] != cells or previous.radius != settings.radius:
+            raise ValueError("previous has another size or radius")
         candidates, counts = _proposals(query, reference, previous, settings, seed)
     keys = np.empty((settings.k, *cells), np.uint32)
     stride = query.padded.shape[1]
@@ -178,11 +175,9 @@ def tile_count(cells: tuple[int, int]) -> int:
     return -(-cells[0] // kernels.TILE_ROWS) * -(-cells[1] // kernels.TILE_COLS)
 
 
-def _every_offset(radius: int, min_distance: int) -> tuple[np.ndarray, np.ndarray]:
+def _every_offset(radius: int) -> tuple[np.ndarray, np.ndarray]:
     """All raster indices of the window as one shared candidate list."""
-    steps = np.abs(np.arange(-radius, radius + 1))
-    far = np.maximum(steps[:, None], steps[None, :]).reshape(-1) >= min_distance
-    candidates = np.flatnonzero(far).astype(np.int32)[None]
+    candidates = np.arange((2 * radius + 1) ** 2, dtype=np.int32)[None]
     return candidates, np.array([candidates.shape[1]], np.int32)
 
 

@@ -143,14 +143,15 @@ def measure_network(model: Path, frames: Sequence[np.ndarray], device: str) -> d
     companion = Companion(frames[0], field)
     seen = network_blocks(frames[1], (companion, companion), engine.input_dtype)
     plain = network.to(device=engine.device, memory_format=torch.channels_last)
+    size = frames[1].shape[1:]
     batch = seen[None].float().to(device=engine.device, memory_format=torch.channels_last)
     with torch.inference_mode():
-        ms_fp32 = median_ms(lambda: plain(batch), runs=NETWORK_RUNS, warm_up=2, device=engine.device)
+        ms_fp32 = median_ms(lambda: plain.from_blocks(batch), runs=NETWORK_RUNS, warm_up=2, device=engine.device)
     return {
         "profile": metadata["profile"],
         "backend": engine.backend,
         "precision": engine.precision,
-        "ms": median_ms(lambda: engine.run(seen, *frames[1].shape[1:]), runs=NETWORK_RUNS, warm_up=2, device=engine.device),
+        "ms": median_ms(lambda: engine.run(seen, *size), runs=NETWORK_RUNS, warm_up=2, device=engine.device),
         "ms_fp32": ms_fp32,
         "mac_per_pixel": round(mac_per_pixel(network)),
         "parameters": _parameters(network),

@@ -23,8 +23,6 @@ from streamderain.frame import Frame
 Picture = Frame | np.ndarray
 ARRAY_FORMAT = PixelFormat(family="rgb", full_range=True)
 SEARCH = SearchSettings()
-WITHIN = SearchSettings(k=2)
-WITHIN_DISTANCE = 4  # pixels; a patch must not find its own shadow
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +179,14 @@ class Derainer:
         return View(np.ascontiguousarray(rgb), matching.make_guide(np.ascontiguousarray(luma)))
 
     def _slots(self, view: View, after: View | None) -> Slots:
-        """Companions in the order of their worth: t-1, then t+1 or t-2, then matches within the frame."""
+        """Companions in the order of their worth: t-1, then t+1 or t-2; a photo and a first frame have none."""
         before = self._match(view, self.past.views[0], "before") if self.past.views else None
         if self.past.views and before is None:  # a cut: nothing from before it may be used
             self.past.views, self.past.fields = [], {}
         second = self._match(view, after, "after") if after else None
         if second is None and len(self.past.views) > 1:
             second = self._match(view, self.past.views[1], "older")
-        if before or second:
-            return (before, second) if before else (second, None)
-        found = matching.search(view.guide, view.guide, WITHIN, min_distance=WITHIN_DISTANCE)
-        return Companion(view.rgb, found, 0), Companion(view.rgb, found, 1)
+        return (before, second) if before else (second, None)
 
     def _match(self, view: View, reference: View, role: str) -> Companion | None:
         """The reference and its field, or None where it shows another scene."""

@@ -107,7 +107,7 @@ def match_cost(query, reference, cell, offset, truncation, penalty):
     return int(np.minimum(difference, truncation).sum()) + penalty * (abs(dy) + abs(dx))
 
 
-def search(query, reference, radius, k, truncation, penalty, min_distance=0):
+def search(query, reference, radius, k, truncation, penalty):
     """Keys (k, rows, columns) of the k cheapest offsets of each cell; equal costs in raster order of the offset."""
     cells = tuple(-(-size // 4) for size in query.shape)
     side = 2 * radius + 1
@@ -116,8 +116,7 @@ def search(query, reference, radius, k, truncation, penalty, min_distance=0):
         found = []
         for index in range(side * side):
             offset = index // side - radius, index % side - radius
-            if max(map(abs, offset)) >= min_distance:
-                found.append((match_cost(query, reference, cell, offset, truncation, penalty), index))
+            found.append((match_cost(query, reference, cell, offset, truncation, penalty), index))
         for place, (cost, index) in enumerate(sorted(found)[:k]):
             keys[(place, *cell)] = cost * 4096 + index
     return keys

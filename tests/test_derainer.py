@@ -39,7 +39,6 @@ def make_model(path, tail):
 def narrow_window(monkeypatch):
     """Half of these small pictures is window enough."""
     monkeypatch.setattr(derainer, "SEARCH", replace(derainer.SEARCH, radius=8))
-    monkeypatch.setattr(derainer, "WITHIN", replace(derainer.WITHIN, radius=8))
 
 
 @pytest.fixture(scope="module")
@@ -397,8 +396,3 @@ def test_engine_runs_the_network_in_the_processors_precision(monkeypatch, bf16, 
     assert (rain.dtype, rain.shape) == (np.float32, (3, 13, 21))
     # bfloat16 keeps eight bits: the error of a sum of a few hundred terms of size 0.1
     assert_allclose(rain, expected, atol=3e-2 * np.abs(expected).max() if bf16 else 1e-6)
-
-
-def test_settings_of_the_search_within_a_frame_keep_it_off_its_own_shadow():
-    assert derainer.WITHIN.k == 2
-    assert derainer.WITHIN_DISTANCE >= matching.CELL

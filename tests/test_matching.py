@@ -105,21 +105,10 @@ def test_tiny_search_matches_naive_under_every_cost(truncation, penalty):
 
 def test_largest_cost_fits_in_a_key():
     black, white = np.zeros((4, 4), np.uint8), np.full((4, 4), 255, np.uint8)
-    rim = 63**2 - 61**2
-    settings = SearchSettings(radius=31, k=rim, truncation=255, penalty=matching.MAX_PENALTY)
-    found, twin = exact(black, white, settings, min_distance=31)
+    settings = SearchSettings(radius=31, k=63**2, truncation=255, penalty=matching.MAX_PENALTY)
+    found, twin = exact(black, white, settings)
     assert_array_equal(found, twin)
     assert MatchField(found, 31).costs.max() == 64 * 255 + 62 * matching.MAX_PENALTY
-
-
-@pytest.mark.parametrize("min_distance", [1, 2, 3])
-def test_tiny_search_matches_naive_beyond_a_distance(min_distance):
-    luma = noise(7, 6, 9)
-    settings = SearchSettings(radius=3, k=5)
-    found, twin = exact(luma, luma, settings, min_distance=min_distance)
-    assert_array_equal(found, twin)
-    shortest = np.abs(MatchField(found, 3).offsets).max(axis=-1).min()
-    assert shortest >= min_distance
 
 
 def test_equal_costs_come_in_raster_order():
@@ -194,11 +183,10 @@ def test_missing_matches_are_marked_and_survive():
     assert_array_equal(again.keys, found.keys)  # nine candidates around zero are the whole window
 
 
-def test_no_candidate_at_all_is_a_cut_and_survives():
+def test_a_field_without_any_match_is_a_cut_and_survives():
     guide = matching.make_guide(noise(18, 9, 14))
     settings = SearchSettings(radius=2, k=2)
-    nothing = matching.search(guide, guide, settings, min_distance=3)
-    assert (nothing.keys == kernels.NO_MATCH).all()
+    nothing = MatchField(np.full((2, 3, 4), kernels.NO_MATCH, np.uint32), 2)
     assert matching.is_cut(nothing, settings)
     again = matching.search(guide, guide, settings, previous=nothing, seed=1)
     assert not again.offsets[0].any()
@@ -320,12 +308,12 @@ def test_guides_of_two_sizes_are_refused():
         matching.search(*(matching.make_guide(noise(0, 8, width)) for width in (8, 9)), SearchSettings())
 
 
-@pytest.mark.parametrize("shape, radius, min_distance", [((1, 2, 3), 4, 0), ((1, 2, 2), 5, 0), ((1, 2, 2), 4, 1)])
-def test_a_previous_field_that_does_not_fit_is_refused(shape, radius, min_distance):
+@pytest.mark.parametrize("shape, radius", [((1, 2, 3), 4), ((1, 2, 2), 5)])
+def test_a_previous_field_that_does_not_fit_is_refused(shape, radius):
     guide = matching.make_guide(noise(0, 8, 8))
     previous = MatchField(np.zeros(shape, np.uint32), radius)
     with pytest.raises(ValueError, match="another size or radius"):
-        matching.search(guide, guide, SearchSettings(radius=4), previous=previous, min_distance=min_distance)
+        matching.search(guide, guide, SearchSettings(radius=4), previous=previous)
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """Samples for the stream generator: clean sequences under rendered rain, with companions from the real search."""
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,12 +11,12 @@ from torch.utils.data import Dataset
 
 from streamderain.core import matching, rain
 from streamderain.core.companions import Companion, network_input
-from streamderain.core.matching import MatchField, SearchSettings
+from streamderain.core.matching import SearchSettings
 
 from .clips import Clip
 
 FRAMES = 3
-CASES = ("file", "live", "one", "within", "empty")
+CASES = ("file", "live", "one", "empty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,7 @@ class RenderedConfig:
         crop_size: side of a sample, pixels; a multiple of 8.
         rain_free: share of samples without rain, so that nothing is removed where nothing falls.
         video_share: share of samples from clips; the rest are photos, still or moved along a smooth path.
-        case_shares: how often the companion slots hold (t-1, t+1), (t-1, t-2), (t-1, nothing), matches within the
-            frame, nothing.
+        case_shares: how often the companion slots hold (t-1, t+1), (t-1, t-2), (t-1, nothing), nothing.
         max_motion: pixels a photo moves in one frame at most.
         search_radius: window of the search, pixels.
     """
@@ -36,7 +35,7 @@ class RenderedConfig:
     crop_size: int = 128
     rain_free: float = 0.35
     video_share: float = 0.35
-    case_shares: tuple[float, float, float, float, float] = (0.32, 0.18, 0.08, 0.22, 0.20)
+    case_shares: tuple[float, float, float, float] = (0.34, 0.18, 0.08, 0.40)
     max_motion: float = 8.0
     search_radius: int = 9
 
@@ -95,16 +94,9 @@ class RenderedRain(Dataset[dict[str, Tensor]]):
             return None, None
         settings = SearchSettings(radius=self.config.search_radius)
         guides = [matching.make_guide(luma(frame)) for frame in pixels]
-        if case == "within":
-            return within(pixels[1], matching.search(guides[1], guides[1], replace(settings, k=2), min_distance=4))
         current, references = {"file": (1, (0, 2)), "live": (2, (1, 0)), "one": (1, (0,))}[case]
         found = [Companion(pixels[r], matching.search(guides[current], guides[r], settings)) for r in references]
         return found[0], found[1] if len(found) > 1 else None
-
-
-def within(rgb: np.ndarray, field: MatchField) -> tuple[Companion, Companion]:
-    """Both slots from inside the frame: its best and second best match elsewhere."""
-    return Companion(rgb, field, 0), Companion(rgb, field, 1)
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
