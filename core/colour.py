@@ -178,7 +178,8 @@ def _ready(array: np.ndarray) -> np.ndarray:
 
 def _through_matrix(planes: Planes, pixel_format: PixelFormat, top: int, out: np.ndarray) -> None:
     shift_x, shift_y = pixel_format.subsampling
-    kernels.yuv_to_rgb(*planes, shift_x, shift_y, _rgb_per_code(pixel_format, top), np.float32(top), out)
+    luma_plane, blue, red = planes
+    kernels.yuv_to_rgb(luma_plane, blue, red, shift_x, shift_y, _rgb_per_code(pixel_format, top), np.float32(top), out)
 
 
 def _without_matrix(planes: Planes, pixel_format: PixelFormat) -> tuple[Planes, PixelFormat]:

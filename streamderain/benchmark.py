@@ -142,7 +142,8 @@ def measure_network(model: Path, frames: Sequence[np.ndarray], device: str) -> d
     field = matching.search(guides[1], guides[0], matching.SearchSettings())
     companion = Companion(frames[0], field)
     seen = network_blocks(frames[1], (companion, companion), engine.input_dtype)
-    plain = network.to(device=engine.device, memory_format=torch.channels_last)
+    plain = network.to(engine.device)
+    plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     size = frames[1].shape[1:]
     batch = seen[None].float().to(device=engine.device, memory_format=torch.channels_last)
     with torch.inference_mode():

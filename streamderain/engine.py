@@ -36,7 +36,8 @@ class Engine:
         self.precision = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}[dtype]
         self.input_dtype = torch.bfloat16 if dtype == torch.bfloat16 else torch.float32
         self._dtype = dtype
-        self._model = model.to(device=self.device, dtype=dtype, memory_format=torch.channels_last)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        self._model = model.to(self.device, dtype)
 
     @torch.inference_mode()
     def run(self, blocks: Tensor, height: int, width: int) -> np.ndarray:

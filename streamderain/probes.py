@@ -184,7 +184,7 @@ def _kernels() -> list[Finding]:
     matching.make_guide(np.zeros((16, 16), np.uint8))  # a parallel kernel has to run before the layer is known
     if not hasattr(kernels.erode_and_blur, "stats"):
         return diagnosis.uncompiled_kernels()
-    cache = kernels.erode_and_blur.stats.cache_path
+    cache = str(kernels.erode_and_blur.stats.cache_path)
     layer = sys.modules["numba"].threading_layer()  # kernels.py is numba's door, and has opened it
     return diagnosis.kernels(cache=cache, writable=_writable(Path(cache)), layer=layer)
 

@@ -21,8 +21,10 @@ STATE = "training.safetensors"
 class Method(Protocol):
     """What a training method owes the loop."""
 
-    model: nn.Module
-    """What is trained and kept as an exponential moving average."""
+    @property
+    def model(self) -> nn.Module:
+        """What is trained and kept as an exponential moving average."""
+        ...
 
     def losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Named terms that the loop adds up, each () float32."""

@@ -49,7 +49,8 @@ class StreamTraining:
     def __init__(self, config: StreamTrainingConfig, clips: list[Clip], rendered: RenderedConfig, *, seed: int) -> None:
         torch.manual_seed(seed)
         self.config = config
-        self.model = StreamGenerator.from_profile(config.profile).to(memory_format=torch.channels_last)
+        self.model = StreamGenerator.from_profile(config.profile)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         self.clips = [clip for n, clip in enumerate(clips) if n % 10 or len(clips) < 10]
         apart = clips[::10] if len(clips) >= 10 else clips
         self.validation = RenderedRain(apart, rendered, seed=VALIDATION_SEED, length=VALIDATION_SAMPLES)

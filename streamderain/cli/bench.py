@@ -106,7 +106,7 @@ def _weights(profile: str, device: str, folder: Path) -> Model:
     """The profile's weights, or fresh ones where there are none yet: they take the same time."""
     from streamderain import weights
     from streamderain.core.checkpoint import save_generator
-    from streamderain.core.stream import StreamGenerator
+    from streamderain.core.stream import PROFILES, StreamGenerator
 
     if profile == "auto":
         profile = "realtime" if device.startswith("cuda") else "tiny"
@@ -115,7 +115,7 @@ def _weights(profile: str, device: str, folder: Path) -> Model:
     except DerainError:
         _say(f"Profile {profile} has no trained weights yet; measuring with untrained ones.")
         path = folder / f"{profile}.safetensors"
-        save_generator(path, StreamGenerator.from_profile(profile), profile=profile, card={})
+        save_generator(path, StreamGenerator(PROFILES[profile]), profile=profile, card={})  # type: ignore[index]
         return path, "fresh"
 
 
