@@ -29,18 +29,18 @@ def _erode_row(source, out):
         target[x] = min(min(before[x], here[x]), after[x])
 
 
-@njit(parallel=True, cache=True)
+@njit(cache=True)
 def erode_and_blur(luma, reach, out, top, left):
     """Minimum over 2 * reach + 1 pixels of each row, then 1-2-1 along columns, into out[top:, left:]."""
     height, width = luma.shape
     eroded = np.empty((height, width), np.uint8)
-    for y in prange(height):
+    for y in range(height):
         row, spare = luma[y].copy(), np.empty(width, np.uint8)
         for _ in range(reach):
             _erode_row(row, spare)
             row, spare = spare, row
         eroded[y] = row
-    for y in prange(height):
+    for y in range(height):
         above, here, below = eroded[max(y - 1, 0)], eroded[y], eroded[min(y + 1, height - 1)]
         target = out[top + y, left : left + width]
         for x in range(width):
@@ -161,10 +161,10 @@ def _random_below(state, bound):
     return state, np.int64(((mixed ^ (mixed >> uint64(16))) * uint64(bound)) >> uint64(32))
 
 
-@njit(parallel=True, cache=True)
+@njit(cache=True)
 def block_means(padded, out):
     """Fill out (H / CELL, W / CELL) with the mean of each block of padded."""
-    for i in prange(out.shape[0]):
+    for i in range(out.shape[0]):
         for c in range(out.shape[1]):
             total = uint32(CELL * CELL // 2)
             for y in range(i * CELL, (i + 1) * CELL):
@@ -304,14 +304,14 @@ _ZERO = np.float32(0)
 _HALF = np.float32(0.5)
 
 
-@njit(parallel=True, cache=True)
+@njit(cache=True)
 def yuv_to_rgb(luma, u, v, shift_x, shift_y, matrix, top, out):
     """Fill out (3, H, W) with matrix (3, 4: luma, u, v, constant) times the codes, rounded and clamped to 0..top.
 
     Chroma (ceil(H / 2**shift_y), ceil(W / 2**shift_x)) is replicated over the luma it covers.
     """
     H, W = luma.shape
-    for block in prange(u.shape[0]):  # one chroma row and the luma rows it covers
+    for block in range(u.shape[0]):  # one chroma row and the luma rows it covers
         chroma = np.empty((3, W), np.float32)
         for channel in range(3):
             _chroma_share(u[block], v[block], shift_x, matrix[channel], chroma[channel])
@@ -344,15 +344,15 @@ def _luma_share(luma, chroma, weight, top, out):
         out[x] = np.int32(min(max(value, _ZERO), top) + _HALF)
 
 
-@njit(parallel=True, cache=True)
+@njit(cache=True)
 def look_up(codes, table, out):
     """out[y, x] = table[codes[y, x]]; the table has an entry for every value of the codes' type."""
-    for y in prange(codes.shape[0]):
+    for y in range(codes.shape[0]):
         for x in range(codes.shape[1]):
             out[y, x] = table[codes[y, x]]
 
 
-@njit(parallel=True, cache=True)
+@njit(cache=True)
 def subtract_levels(planes, shifts, weights, rain, top, outs, touched):
     """Take weights[p] . rain, averaged over each sample's block and rounded to whole levels, off every plane p.
 
@@ -361,7 +361,7 @@ def subtract_levels(planes, shifts, weights, rain, top, outs, touched):
     """
     H, W = rain.shape[1:]
     tallest = shifts[:, 1].max()
-    for block in prange(touched.shape[0]):
+    for block in range(touched.shape[0]):
         seen = np.empty(W, np.float32)
         end = min((block + 1) << tallest, H)
         for plane in range(len(planes)):

@@ -39,6 +39,8 @@ _QUALITY = {
     "libaom-av1": ("crf", 20), "libvpx-vp9": ("crf", 20), "libvpx": ("crf", 8),
     "h264_nvenc": ("cq", 19), "hevc_nvenc": ("cq", 21), "av1_nvenc": ("cq", 24),
 }  # fmt: skip
+# The network wants the cores: at the same crf these take a fraction of the default's time and some more bytes.
+_PRESET = {"libx264": "veryfast", "libx265": "veryfast"}
 _ALONGSIDE: dict[str, dict[str, str]] = {
     "libvpx": {"b": "20M"},  # its crf holds only below a bit rate
     "libvpx-vp9": {"b": "0"},
@@ -152,12 +154,13 @@ def encoder_options(encoder: str, crf: int | None, preset: str | None) -> dict[s
     Args:
         encoder: its name in FFmpeg.
         crf: the quality number of the encoder's own scale; None takes our default.
-        preset: the encoder's own name for speed; None takes the encoder's default.
+        preset: the encoder's own name for speed; None takes ours, or the encoder's where we have none.
     """
     options = dict(_ALONGSIDE.get(encoder, {}))
     knob, value = _QUALITY.get(encoder, ("crf", crf))
     if crf is not None or value is not None:
         options[knob] = str(value if crf is None else crf)
+    preset = preset or _PRESET.get(encoder)
     if preset is not None:
         options["preset"] = preset
     return options

@@ -55,7 +55,7 @@ class Past:
         views: of the frames before, newest first, at most two.
         fields: the last match field of each role: "before" (t-1), "older" (t-2) and "after" (t+1).
         ahead: the frame that was looked at before its turn.
-        number: frames seen since the reset; drives the search's random probes.
+        number: undamaged frames seen since the reset; drives the search's random probes.
     """
 
     views: list[View] = field(default_factory=list)
@@ -152,8 +152,8 @@ class Derainer:
             self.past.views, self.past.fields = views, fields
         else:
             self.past.views = [view, *self.past.views[:1]]
+            self.past.number += 1
         self.past.ahead = ahead
-        self.past.number += 1
         return rain
 
     def _frame(self, picture: Picture) -> Frame:
@@ -190,12 +190,14 @@ class Derainer:
 
     def _match(self, view: View, reference: View, role: str) -> Companion | None:
         """The reference and its field, or None where it shows another scene."""
-        previous = self.past.fields.get(role)
+        # a role's first search starts from another role's answer: only a scene's very first search is exact
+        fields = self.past.fields
+        previous = fields.get(role) or fields.get("before") or fields.get("after")
         found = matching.search(view.guide, reference.guide, SEARCH, previous=previous, seed=self.past.number)
         if matching.is_cut(found, SEARCH):
-            self.past.fields.pop(role, None)
+            fields.pop(role, None)
             return None
-        self.past.fields[role] = found
+        fields[role] = found
         return Companion(reference.rgb, found)
 
     @contextmanager
