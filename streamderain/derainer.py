@@ -19,6 +19,7 @@ from streamderain.core.matching import Guide, MatchField, SearchSettings
 from streamderain.engine import Engine
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
+from streamderain.scaling import enlarged, shrunk
 
 Picture = Frame | np.ndarray
 ARRAY_FORMAT = PixelFormat(family="rgb", full_range=True)
@@ -72,8 +73,11 @@ class Derainer:
         device: "auto", "cpu", "cuda" or "cuda:N".
         model: a .safetensors file made by `streamderain train`; overrides profile.
         strength: scales the rain layer before it is subtracted, 0 to 2; 0 changes nothing, 1 takes all of it away.
+        scale: look for the rain in a picture that is smaller by this factor; the cost falls with its square, and fine
+            streaks stay.
 
     Attributes:
+        strength, scale: as above; may be changed between frames.
         profile, device, backend, precision: what was chosen.
         past: the temporal state.
         stage_ms: milliseconds spent in each stage so far.
@@ -84,7 +88,13 @@ class Derainer:
     """
 
     def __init__(
-        self, *, profile: str = "auto", device: str = "auto", model: str | Path | None = None, strength: float = 1.0
+        self,
+        *,
+        profile: str = "auto",
+        device: str = "auto",
+        model: str | Path | None = None,
+        strength: float = 1.0,
+        scale: int = 1,
     ) -> None:
         if not 0 <= strength <= 2:
             raise DerainError(f"strength is {strength:g}; give a number from 0 (no change) to 2")
@@ -96,7 +106,7 @@ class Derainer:
         engine = Engine(generator, device)
         self.profile, self.model = str(metadata["profile"]), path
         self.device, self.backend, self.precision = engine.device, engine.backend, engine.precision
-        self.strength = strength
+        self.strength, self.scale = strength, scale
         self._engine = engine
         self.stage_ms = dict.fromkeys(("view", "search", "companions", "network", "subtract"), 0.0)
         self.frames = 0
@@ -148,6 +158,7 @@ class Derainer:
             seen = network_blocks(view.rgb, slots, self._engine.input_dtype)
         with self._timed("network"):
             rain = np.rot90(self._engine.run(seen, *view.rgb.shape[1:]), -_quarter_turns(frame), axes=(1, 2))
+            rain = enlarged(rain, frame.height, frame.width)
         if frame.corrupt:  # its damage decides nothing for the frames after it, not even that there was a cut
             self.past.views, self.past.fields = views, fields
         else:
@@ -173,9 +184,9 @@ class Derainer:
     def _view(self, frame: Frame) -> View:
         if self.past.ahead and self.past.ahead.frame is frame:
             return self.past.ahead.view
-        turns = _quarter_turns(frame)
-        luma = np.rot90(colour.luma(frame.planes, frame.format), turns)
-        rgb = np.rot90(colour.to_rgb(frame.planes, frame.format), turns, axes=(1, 2))
+        turns, seen = _quarter_turns(frame), shrunk(frame, self.scale)
+        luma = np.rot90(colour.luma(seen.planes, seen.format), turns)
+        rgb = np.rot90(colour.to_rgb(seen.planes, seen.format), turns, axes=(1, 2))
         return View(np.ascontiguousarray(rgb), matching.make_guide(np.ascontiguousarray(luma)))
 
     def _slots(self, view: View, after: View | None) -> Slots:

@@ -396,3 +396,32 @@ def test_engine_runs_the_network_in_the_processors_precision(monkeypatch, bf16, 
     assert (rain.dtype, rain.shape) == (np.float32, (3, 13, 21))
     # bfloat16 keeps eight bits: the error of a sum of a few hundred terms of size 0.1
     assert_allclose(rain, expected, atol=3e-2 * np.abs(expected).max() if bf16 else 1e-6)
+
+
+@pytest.mark.parametrize("pixel_format", FORMATS, ids=lambda f: f"{f.family}{f.bit_depth}{f.transfer}")
+@pytest.mark.parametrize("scale", [2, 3])
+def test_a_smaller_look_still_changes_nothing_without_rain(zero, pixel_format, scale):
+    planes = planes_of(pixel_format)
+    frame = Frame(planes, pixel_format)
+    after = Derainer(model=zero, scale=scale)(frame)
+    for before, plane in zip(planes, after.planes, strict=True):
+        assert_array_equal(plane, before)
+
+
+def test_a_smaller_look_takes_off_the_smaller_pictures_rain_enlarged(model):
+    few = scene(3, count=3, size=(20, 28))
+    many = [np.kron(frame, np.ones((2, 2, 1), np.uint8)) for frame in few]  # shrunk by averaging they are `few` again
+    small, large = Derainer(model=model), Derainer(model=model, scale=2)
+    for frame, big in zip(few, many, strict=True):
+        expected, found = small(frame).astype(int) - frame, large(big).astype(int) - big
+        assert found.shape == big.shape and np.abs(expected).max() > 8
+        inner = found.reshape(20, 2, 28, 2, 3).mean((1, 3))  # bilinear enlargement keeps each 2x2 block's mean nearly
+        assert np.corrcoef(inner.ravel(), expected.ravel())[0, 1] > 0.9
+
+
+def test_another_scale_in_the_middle_begins_anew(model):
+    frames = scene(5)
+    changed, fresh = Derainer(model=model), Derainer(model=model, scale=2)
+    changed(frames[0])
+    changed.scale = 2
+    assert_array_equal(changed(frames[1]), fresh(frames[1]))

@@ -11,6 +11,11 @@ from streamderain.errors import DerainError
 FOLDER = Path(__file__).resolve().parent
 
 
+def present() -> tuple[str, ...]:
+    """The profiles whose weights are here, from the smallest network to the largest."""
+    return tuple(name for name in PROFILES if (FOLDER / f"{name}.safetensors").is_file())
+
+
 def find(profile: str, device: str = "auto") -> Path:
     """The weight file of a profile.
 
@@ -26,9 +31,8 @@ def find(profile: str, device: str = "auto") -> Path:
         profile = "realtime" if on_gpu else "tiny"
     if profile not in PROFILES:
         raise DerainError(f"profile {profile!r} is unknown; give {', '.join(PROFILES)} or auto")
-    files = {name: FOLDER / f"{name}.safetensors" for name in PROFILES}
-    there = [name for name, path in files.items() if path.is_file()]
+    there = present()
     if profile not in there:
         instead = f"--profile {there[-1]}, or --model FILE" if there else "--model FILE"
         raise DerainError(f"the weights of profile {profile} do not exist yet; use {instead}")
-    return files[profile]
+    return FOLDER / f"{profile}.safetensors"

@@ -1,0 +1,34 @@
+"""Rain found in a smaller picture and taken off the whole one: what a machine does that is too slow for all pixels."""
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from streamderain.frame import Frame
+
+
+def shrunk(frame: Frame, factor: int) -> Frame:
+    """The frame at 1 / factor of its width and height, by averaging; for looking at, its own planes stay as they are.
+
+    Args:
+        frame: any.
+        factor: 1 gives the frame itself.
+    """
+    if factor == 1:
+        return frame
+    height, width = -(-frame.height // factor), -(-frame.width // factor)
+    horizontal, vertical = frame.format.subsampling if frame.format.family == "yuv" else (0, 0)
+    chroma = -(-width >> horizontal), -(-height >> vertical)
+    sizes = [(width, height), *[chroma] * (len(frame.planes) - 1)]
+    planes = tuple(
+        cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane, size in zip(frame.planes, sizes, strict=True)
+    )
+    return frame.with_planes(planes)
+
+
+def enlarged(rain: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A rain layer (3, h, w) float32 brought to (3, height, width), bilinearly; the same array where it fits."""
+    if rain.shape[1:] == (height, width):
+        return rain
+    layers = [cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR) for layer in rain]
+    return np.stack(layers)
