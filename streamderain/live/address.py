@@ -91,8 +91,8 @@ def _first_line(file: Path) -> str:
     try:
         lines = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
-        raise DerainError(f"{file} cannot be read ({str(reason).lower()}); give a file with the address in it") from None
+        reason = str(getattr(error, "strerror", None) or "not text").lower()
+        raise DerainError(f"{file} cannot be read ({reason}); give a file with the address in it") from None
     if not lines[0].strip():
         raise DerainError(f"the first line of {file} is empty; write the address there")
     return lines[0].strip()

@@ -24,7 +24,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.profile not in LIVE_PROFILES:
             raise ValueError(f"profile {self.profile!r} is unknown; give one of {', '.join(LIVE_PROFILES)}")
-        if not isinstance(self.strength, (int, float)) or isinstance(self.strength, bool) or not isfinite(self.strength):
+        number = isinstance(self.strength, (int, float)) and not isinstance(self.strength, bool)
+        if not number or not isfinite(self.strength):
             raise ValueError(f"strength {self.strength!r} is no number; give one from 0 to 2")
         if not 0 <= self.strength <= 2:
             raise ValueError(f"strength is {self.strength:g}; give a number from 0 to 2")

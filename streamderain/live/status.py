@@ -64,7 +64,7 @@ class Histogram:
 
 
 class Status:
-    """Counters, and the little of the recent past that rates and percentiles need; every method may be called by any thread.
+    """Counters, and the little of the recent past that rates and percentiles need; any thread may call any method.
 
     Args:
         source: what is shown as the source's name, masked.
@@ -167,7 +167,10 @@ class Status:
         return self._last_out is not None and self._clock.now() - self._last_out <= HEALTHY_SECONDS
 
     def recent(self) -> dict[str, float | None]:
-        """Over the last 10 seconds: frames per second in and out, latency in ms at the 50th and 99th of 100; None where unknown."""
+        """Over the last 10 seconds: frames per second in and out, median and 99th percentile of the latency in ms.
+
+        None where nothing is known.
+        """
         with self._lock:
             self._forget()
             delays = sorted(delay for _, delay in self._departures)

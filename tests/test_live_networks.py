@@ -1,0 +1,50 @@
+"""The networks of a live run, with the weights that ship."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from live_fakes import make_frame
+
+from streamderain import Derainer
+from streamderain.errors import DerainError
+from streamderain.live.ladder import Rung
+from streamderain.live.networks import Networks
+
+
+def test_each_profile_is_loaded_once_and_comes_without_a_past():
+    loads = []
+
+    def make(**options):
+        loads.append(options["profile"])
+        return Derainer(**options)
+
+    networks = Networks(device="cpu", make=make)
+    assert networks.start == "tiny" and networks.profiles[0] == "auto" and {"tiny", "realtime"} <= {*networks.profiles}
+    networks.warm_up(Rung("tiny", 1, 1.0))
+    derainer = networks.take(Rung("tiny", 2, 1.0))
+    assert derainer.scale == 2 and derainer.past.views == []
+    derainer(make_frame(width=64, height=48))
+    assert networks.take(Rung("tiny", 1, 1.0)) is derainer and derainer.past.views == [] and derainer.scale == 1
+    assert loads == ["tiny"]
+
+
+def test_a_model_file_is_the_only_network():
+    from streamderain import weights
+
+    networks = Networks(device="cpu", model=weights.find("tiny"))
+    assert networks.profiles == ("auto", "tiny") and networks.start == "tiny"
+    assert [rung.profile for rung in networks.rungs] == ["tiny", "tiny", "tiny", None]
+
+
+def test_a_device_that_is_not_here_is_the_users_trouble():
+    with pytest.raises(DerainError, match="unknown"):
+        Networks(device="toaster")
+
+
+def test_warming_up_leaves_results_alone():
+    rung = Rung("tiny", 1, 1.0)
+    warm, cold = Networks(device="cpu"), Networks(device="cpu")
+    warm.warm_up(rung)
+    frame = make_frame(3, width=64, height=48)
+    for first, second in zip(warm.take(rung)(frame).planes, cold.take(rung)(frame).planes, strict=True):
+        assert np.array_equal(first, second)
