@@ -295,12 +295,12 @@ class _Conformer:
         """The reader's pictures, made alike."""
         target: tuple[int, int, str] | None = None
         for picture in self._deinterlaced():
-            target = target or (picture.width, picture.height, _planar(picture))
+            target = target or (picture.width, picture.height, planar(picture))
             if (picture.width, picture.height) != target[:2]:
                 self._warn(f"the size changes to {picture.width}x{picture.height}: those frames are resized")
                 self.resized += 1
             if (picture.width, picture.height, picture.format.name) != target:
-                picture = _alike(picture, target)
+                picture = alike(picture, target)
             yield picture
 
     def _deinterlaced(self) -> Iterator[av.VideoFrame]:
@@ -335,7 +335,7 @@ def _refuse_large(name: str, width: int, height: int, max_pixels: int) -> None:
         raise DerainError(f"{name} has frames of {width}x{height}, too large; raise --max-pixels if you trust it")
 
 
-def _planar(picture: av.VideoFrame) -> str:
+def planar(picture: av.VideoFrame) -> str:
     """The planar format that holds a picture's own samples, depth and sampling."""
     name = picture.format.name
     if containers.pixel_format(name):
@@ -352,7 +352,7 @@ def _has_alpha(format: Any) -> bool:
     return format.has_palette or any(component.is_alpha for component in format.components)
 
 
-def _alike(picture: av.VideoFrame, target: tuple[int, int, str]) -> av.VideoFrame:
+def alike(picture: av.VideoFrame, target: tuple[int, int, str]) -> av.VideoFrame:
     made = picture.reformat(*target, interpolation=EXACT)
     made.opaque, made.pts, made.time_base = picture.opaque, picture.pts, picture.time_base
     return made

@@ -1,0 +1,234 @@
+"""Opens any kind of camera by its address. A door to PyAV: network streams, paced files and Linux cameras."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.error import FFmpegError
+
+from streamderain import containers, planes
+from streamderain.frame import Frame
+from streamderain.live import local, testsrc
+from streamderain.live.address import Address
+from streamderain.live.connection import CameraError, Connection, Heard, Picture, Trouble, Wish
+from streamderain.live.moments import SessionInfo
+from streamderain.live.timing import Clock
+from streamderain.source import format_of
+from streamderain.video import alike, planar
+
+_TLS = "tls,tcp,crypto"
+_HTTP = f"http,https,httpproxy,{_TLS}"
+# What a network source may open in turn. Never file: a playlist that a camera sends must not read our disk.
+_PROTOCOLS = {
+    "rtsp": f"rtsp,rtp,udp,{_TLS}", "rtsps": f"rtsp,rtp,udp,{_TLS}", "rtmp": "rtmp,rtmps,rtmpt," + _HTTP,
+    "rtmps": "rtmp,rtmps," + _HTTP, "http": _HTTP, "https": _HTTP, "udp": "udp", "tcp": "tcp", "rtp": "rtp,udp",
+}  # fmt: skip
+_FORMATS = containers.READABLE_FORMATS + ",hls,mpjpeg,rtsp,rtp"
+_TIMELESS = {"mpjpeg", "mjpeg", "h264", "hevc", "m4v"}  # their timestamps are made up from a rate nobody told
+_HLS_SECONDS = (5.0, 20.0)  # a playlist is silent for as long as a piece lasts
+# RTSP describes its streams before it sends them: looking into them first would cost a second, and the first key frame.
+_DESCRIBED = {"analyzeduration": "0", "probesize": "32", "fflags": "nobuffer"}
+_LOOKED_INTO = {"analyzeduration": "500000", "probesize": "1000000", "fpsprobesize": "0"}
+
+
+def open_camera(address: Address, wish: Wish, clock: Clock) -> Connection:
+    """Connect, and wait for what is needed to decode.
+
+    Args:
+        address: a camera's number or device, a URL, a file (with wish.pace), or testsrc[=WxH[@RATE]].
+        wish: see Wish.
+        clock: times local cameras and paces files.
+
+    Raises:
+        CameraError: one line with the reason, passwords masked.
+    """
+    name = address.secret
+    if name.partition("=")[0] == "testsrc":
+        return testsrc.open_testsrc(name, wish, clock)
+    if name.isdecimal() or name.startswith("/dev/"):
+        return _open_local(name, wish)
+    if address.scheme in _PROTOCOLS:
+        return _open_network(address, wish)
+    if address.scheme:
+        known = ", ".join(f"{scheme}://" for scheme in _PROTOCOLS)
+        raise CameraError(f"{address} begins with {address.scheme}://, which is not read here; give {known}", "absent")
+    return _open_file(name, wish, clock)
+
+
+def is_local(address: Address) -> bool:
+    """Whether a failure to open it is final: a file or a camera of this machine, not something on a network."""
+    return address.scheme not in _PROTOCOLS
+
+
+def _open_local(name: str, wish: Wish) -> Connection:
+    node = Path(f"/dev/video{name}") if name.isdecimal() else Path(name)
+    if sys.platform != "linux":
+        return local.open_local(int(name), wish)
+    if not node.exists():
+        raise CameraError(f"camera {name} is not there; `streamderain camera --list` shows those that are", "absent")
+    options = {}
+    if wish.width and wish.height:
+        options["video_size"] = f"{wish.width}x{wish.height}"
+    if wish.rate:
+        options["framerate"] = str(wish.rate)
+    if wish.pixel_format:
+        options["input_format"] = wish.pixel_format
+    return _Stream(_opened(Address(str(node)), wish, options, format="v4l2"), Address(str(node)), wish)
+
+
+def _open_network(address: Address, wish: Wish) -> Connection:
+    options = {"protocol_whitelist": _PROTOCOLS[address.scheme]}
+    if address.scheme in ("rtsp", "rtsps"):
+        options |= _DESCRIBED
+        options["rtsp_transport"] = "udp" if wish.transport == "udp" else "tcp"
+        options["timeout"] = str(round(wish.read_seconds * 1e6))
+    else:
+        options |= {**_LOOKED_INTO, "format_whitelist": _FORMATS}
+    if address.scheme == "udp":
+        options |= {"fifo_size": "50000", "overrun_nonfatal": "1"}
+    return _Stream(_opened(address, wish, options), address, wish)
+
+
+def _open_file(name: str, wish: Wish, clock: Clock) -> Connection:
+    if not Path(name).is_file():
+        raise CameraError(f"{name} is no camera, no address and no file; see `streamderain camera --list`", "absent")
+    if not wish.pace:
+        raise CameraError(f"{name} is a file: use --pace to play it like a camera, or `streamderain video`", "absent")
+    from streamderain.live.paced import Paced
+
+    guard = {"protocol_whitelist": "file", "format_whitelist": containers.READABLE_FORMATS}
+    address = Address(name)
+
+    def reopen() -> Connection:
+        return _Stream(_opened(Address(f"file:{Path(name).absolute()}"), wish, guard), address, wish)
+
+    return Paced(reopen, wish.loop, clock)
+
+
+def _opened(address: Address, wish: Wish, options: dict[str, str], format: str | None = None) -> Any:
+    seconds = wish.connect_seconds, wish.read_seconds
+    if address.secret.partition("?")[0].endswith(".m3u8"):
+        seconds = _HLS_SECONDS
+    try:
+        return av.open(
+            address.secret, format=format, container_options=options, timeout=seconds, metadata_errors="ignore",
+            options={"max_pixels": str(wish.max_pixels)},
+        )  # fmt: skip
+    except (FFmpegError, OSError, ValueError) as error:
+        raise _told(address, error, "does not open") from None
+
+
+def _told(address: Address, error: Exception, what: str) -> CameraError:
+    """A library's error as one line without secrets, and what kind of trouble it is."""
+    trouble: Trouble = "unreachable"
+    advice = "check the address, and that the camera is on"
+    if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
+        trouble, advice = "refused", "check user and password"
+    elif isinstance(error, av.error.HTTPNotFoundError):
+        advice = "check the path at the end of the address"
+    elif isinstance(error, av.error.ExitError):
+        return CameraError(f"{address} does not answer in time; {advice}", "unreachable")
+    reason = address.hide(getattr(error, "strerror", None) or error).lower().strip() or type(error).__name__
+    return CameraError(f"{address} {what} ({reason}); {advice}", trouble)
+
+
+class _Stream:
+    """One container as a connection: pictures and sound decoded as they come."""
+
+    def __init__(self, container: Any, address: Address, wish: Wish) -> None:
+        self._container, self._address = container, address
+        self.damaged = self.skipped = 0
+        self._clean = False
+        videos = container.streams.video
+        if not videos:
+            container.close()
+            raise CameraError(f"{address} brings no picture; give the address of its video stream", "unreachable")
+        self._video = videos[0]
+        context = self._video.codec_context
+        if context is None or context.width * context.height > wish.max_pixels:
+            container.close()
+            raise CameraError(f"{address} brings video that cannot be decoded here; choose another stream", "absent")
+        context.thread_type = "SLICE"  # frame threads would hold pictures back
+        context.flags |= av.codec.context.Flags.low_delay
+        self._timeless = container.format.name in _TIMELESS
+        sounds = container.streams.audio if wish.sound else ()
+        self._sound = next((each for each in sounds if each.codec_context is not None), None)
+        self._resampler = av.AudioResampler(format="fltp") if self._sound else None
+        self._wanted = [self._video, *([self._sound] if self._sound else [])]
+        self.info = self._describe()
+
+    def __iter__(self) -> Iterator[Picture | Heard]:
+        packets = self._container.demux(*self._wanted)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (FFmpegError, OSError, ValueError) as error:
+                raise _told(self._address, error, "broke off") from None
+            if packet is None:
+                raise CameraError(f"{self._address} ended the stream; waiting for it to come back", "ended")
+            yield from self._decoded(packet)
+
+    def hurry(self, hurried: bool) -> None:
+        """See Connection."""
+        self._video.codec_context.skip_frame = "NONKEY" if hurried else "DEFAULT"
+
+    def close(self) -> None:
+        """See Connection."""
+        self._container.close()
+
+    def _decoded(self, packet: Any) -> Iterator[Picture | Heard]:
+        try:
+            frames = packet.decode()
+        except (FFmpegError, ValueError):
+            self.damaged += packet.stream is self._video
+            return
+        if packet.stream is not self._video:
+            for frame in frames:
+                yield from self._heard(frame)
+            return
+        hurried = self._video.codec_context.skip_frame == "NONKEY"
+        self.skipped += hurried and not frames and packet.size > 0
+        for frame in frames:
+            self._clean = self._clean or not frame.is_corrupt
+            if self._clean:
+                yield self._picture(frame)
+            else:
+                self.damaged += 1  # it began between two key frames
+
+    def _picture(self, frame: Any) -> Picture:
+        unit = frame.time_base or self._video.time_base
+        own = None if frame.pts is None or self._timeless else frame.pts * unit
+        name = planar(frame)
+        if name != frame.format.name:
+            frame = alike(frame, (frame.width, frame.height, name))
+        format, alpha = format_of(frame)
+        arrays = planes.read(frame, bit_depth=format.bit_depth)
+        made = Frame(
+            tuple(arrays[:-1] if alpha else arrays), format, frame.pts, unit,
+            rotation=frame.rotation, corrupt=bool(frame.is_corrupt),
+        )  # fmt: skip
+        return Picture(made, own)
+
+    def _heard(self, frame: Any) -> Iterator[Heard]:
+        if frame.pts is None:
+            return
+        own = frame.pts * frame.time_base
+        with suppress(FFmpegError, ValueError):  # a piece of sound that does not resample is a click, no more
+            assert self._resampler is not None
+            for piece in self._resampler.resample(frame):
+                yield Heard(piece.to_ndarray(), piece.sample_rate, own)
+                own += Fraction(piece.samples, piece.sample_rate)
+
+    def _describe(self) -> SessionInfo:
+        context, rate = self._video.codec_context, self._video.average_rate or self._video.base_rate
+        sound = None
+        if self._sound is not None:
+            sound = self._sound.codec_context.sample_rate, self._sound.codec_context.channels
+        return SessionInfo(
+            0, context.width, context.height, rate or None, context.name, context.pix_fmt or "", sound
+        )

@@ -1,0 +1,185 @@
+"""Stays connected to a camera for ever, and keeps only its newest frame."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from streamderain.live.address import Address
+from streamderain.live.backoff import Backoff
+from streamderain.live.cameras import is_local, open_camera
+from streamderain.live.connection import CameraError, Connection, Heard, Picture, Wish
+from streamderain.live.moments import Captured, Sound
+from streamderain.live.status import Status
+from streamderain.live.timeline import Timeline
+from streamderain.live.timing import LIVE_UNIT, MONOTONIC, Clock
+
+LAG_SECONDS = 0.25  # a decoder this far behind decodes key frames only
+_CAUGHT_UP_SECONDS = 0.05
+_REMIND_SECONDS = 60.0
+_CLOSE_SECONDS = 6.0  # connecting and reading have time-outs of two seconds
+
+Open = Callable[[Address, Wish, Clock], Connection]
+
+
+class Receiver:
+    """A thread that connects, reads and connects again.
+
+    Args:
+        address: see open_camera.
+        wish: see Wish.
+        status: counts and tells everything; its `began` is where the run's time begins.
+        clock: the run's.
+        on_sound: called with every piece of sound, in the receiver's thread.
+        open: opens a connection; tests put their own in its place.
+
+    Attributes:
+        connected: a connection stands and has given a frame.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        wish: Wish,
+        *,
+        status: Status,
+        clock: Clock = MONOTONIC,
+        on_sound: Callable[[Sound], None] = lambda sound: None,
+        open: Open = open_camera,
+    ) -> None:
+        self.connected = False
+        self._address, self._wish, self._status, self._clock = address, wish, status, clock
+        self._on_sound, self._open = on_sound, open
+        self._timeline = Timeline(status.began)
+        self._backoff = Backoff()
+        self._session = 0
+        self._lost_since = clock.now()
+        self._told: tuple[str, float] | None = None
+        self._hurried = False
+        self._closing = threading.Event()
+        self._fresh = threading.Condition()
+        self._newest: Captured | None = None
+        self._first: Connection | None = None
+        self._thread = threading.Thread(target=self._work, name="receive", daemon=True)
+
+    def start(self) -> None:
+        """Begin.
+
+        Raises:
+            CameraError: a camera or file of this machine is not there; a network camera is waited for.
+        """
+        if is_local(self._address):
+            self._first = self._open(self._address, self._wish, self._clock)
+        self._thread.start()
+
+    def newest(self, seconds: float) -> Captured | None:
+        """The newest frame that was not given yet, waiting so long for one; None where none came."""
+        with self._fresh:
+            if self._newest is None:
+                self._fresh.wait(seconds)
+            captured, self._newest = self._newest, None
+            return captured
+
+    def close(self) -> None:
+        """End the connection and the thread; a thread that hangs in a system call is left to it."""
+        self._closing.set()
+        if self._thread.ident is not None:
+            self._thread.join(_CLOSE_SECONDS)
+
+    def _work(self) -> None:
+        while not self._closing.is_set():
+            try:
+                connection, self._first = self._first or self._open(self._address, self._wish, self._clock), None
+                self._read(connection)
+            except CameraError as error:
+                self._lost(error)
+            except Exception as error:  # a camera must not be able to end this thread, whatever it sends
+                self._lost(CameraError(f"{self._address}: {self._address.hide(repr(error))}", "unreachable"))
+
+    def _read(self, connection: Connection) -> None:
+        try:
+            if self._closing.is_set():
+                return
+            self._session += 1
+            self._timeline.begin()
+            self._hurried, damaged, skipped, known = False, 0, 0, False
+            for arrival in connection:
+                if self._closing.is_set():
+                    return
+                damaged = self._count("corrupt", connection.damaged, damaged)
+                skipped = self._count("late", connection.skipped, skipped)
+                if isinstance(arrival, Heard):
+                    self._heard(arrival, known)
+                    continue
+                if not known:
+                    known = True
+                    self._begin(connection, arrival)
+                self._picture(arrival, connection)
+        finally:
+            connection.close()
+
+    def _count(self, why: Any, total: int, before: int) -> int:
+        for _ in range(total - before):
+            self._status.came()
+            self._status.drop(why)
+        return total
+
+    def _begin(self, connection: Connection, arrival: Picture) -> None:
+        """The first frame: what it is decides, whatever the container said."""
+        info = replace(
+            connection.info, number=self._session, width=arrival.frame.width, height=arrival.frame.height
+        )
+        self.connected, self._told = True, None
+        self._status.opened(info)
+        rate = f", {float(info.rate):.3g} fps" if info.rate else ""
+        self._status.tell("connected", f"{self._address}: {info.width}x{info.height} {info.codec}{rate}")
+        self._backoff.reset()
+
+    def _picture(self, arrival: Picture, connection: Connection) -> None:
+        now, jumps = self._clock.now(), self._timeline.discontinuities
+        pts, at = self._timeline.stamp(arrival.own, now)
+        if self._timeline.discontinuities > jumps:
+            self._status.tell("discontinuity", f"{self._address}: its clock jumped; frames go on without a gap")
+        self._status.came()
+        self._keep_up(now - at, connection)
+        frame = replace(arrival.frame, pts=pts, time_base=LIVE_UNIT)
+        with self._fresh:
+            if self._newest is not None:
+                self._status.drop("newer")
+            self._newest = Captured(frame, at, self._session)
+            self._fresh.notify()
+
+    def _keep_up(self, age: float, connection: Connection) -> None:
+        if not self._hurried and age > LAG_SECONDS:
+            self._hurried = True
+            connection.hurry(True)
+        elif self._hurried and age < _CAUGHT_UP_SECONDS:
+            self._hurried = False
+            connection.hurry(False)
+
+    def _heard(self, arrival: Heard, known: bool) -> None:
+        if known:  # before the first picture there is no line of time for it
+            pts = self._timeline.place(arrival.own)
+            self._on_sound(Sound(arrival.samples, arrival.rate, pts, self._session))
+
+    def _lost(self, error: CameraError) -> None:
+        """Count it, say it once, wait, so that the loop can try again."""
+        if self._closing.is_set():
+            return
+        now = self._clock.now()
+        if self.connected:
+            self.connected, self._lost_since = False, now
+            self._status.lost_camera()
+            self._tell("lost", str(error), now)
+        else:
+            self._status.failed_to_connect()
+            self._tell(error.trouble, str(error), now)
+        wait = self._backoff.seconds(now - self._lost_since, refused=error.trouble == "refused")
+        self._clock.wait(self._closing, wait)
+
+    def _tell(self, kind: str, line: str, now: float) -> None:
+        if self._told and self._told[0] == kind and now - self._told[1] < _REMIND_SECONDS:
+            return
+        self._told = kind, now
+        self._status.tell(kind, line)
