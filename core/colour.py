@@ -34,7 +34,7 @@ class PixelFormat:
 
 
 # Red and blue shares of luma (Kr, Kb), ITU-T H.273 table 4.
-_RED_BLUE = {
+RED_BLUE = {
     "bt601": (0.299, 0.114),
     "bt709": (0.2126, 0.0722),
     "bt2020": (0.2627, 0.0593),
@@ -229,7 +229,7 @@ def _code_scale(pixel_format: PixelFormat) -> tuple[np.ndarray, np.ndarray]:
 @lru_cache
 def _levels_per_rain(pixel_format: PixelFormat) -> np.ndarray:
     """How many levels of each plane one unit of R, G, B is worth: float64 (P, 3)."""
-    red, blue = _RED_BLUE[pixel_format.matrix]
+    red, blue = RED_BLUE[pixel_format.matrix]
     brightness = np.array([red, 1.0 - red - blue, blue])
     _, spans = _code_scale(pixel_format)
     if pixel_format.family == "rgb":

@@ -35,7 +35,7 @@ class FakeClock:
 
 def make_frame(number=0, *, width=32, height=24, level=None, **options):
     """A grey frame whose brightness tells its number."""
-    luma = np.full((height, width), 16 + number % 200 if level is None else level, np.uint8)
+    luma = np.full((height, width), 40 + number % 180 if level is None else level, np.uint8)
     chroma = np.full((-(-height // 2), -(-width // 2)), 128, np.uint8)
     return Frame((luma, chroma, chroma.copy()), YUV420, pts=number * 3600, time_base=LIVE_UNIT, **options)
 

@@ -104,7 +104,7 @@ def test_only_the_newest_frame_is_kept_and_the_others_are_counted():
     made.start()
     assert over.wait(20)
     newest = made.newest(0)
-    assert newest.frame.planes[0][0, 0] == 16 + 9 and made.newest(0) is None
+    assert newest.frame.planes[0][0, 0] == 40 + 9 and made.newest(0) is None
     assert (status.frames_in, status.lost["newer"]) == (10, 9)
     assert newest.frame.time_base == LIVE_UNIT and newest.session == 1
     made.close()
