@@ -119,7 +119,7 @@ def _decoders() -> list[Finding]:
 
 
 def _cameras() -> list[Finding]:
-    return diagnosis.cameras(v4l2_cameras() if sys.platform == "linux" else _opencv_cameras(CAMERA_INDICES))
+    return diagnosis.cameras(v4l2_cameras() if sys.platform == "linux" else opencv_cameras())
 
 
 def v4l2_cameras(devices: Path = Path("/dev"), names: Path = Path("/sys/class/video4linux")) -> list[Camera]:
@@ -144,7 +144,8 @@ def _first_line(path: Path) -> str | None:
         return None
 
 
-def _opencv_cameras(indices: Iterable[int]) -> list[Camera]:
+def opencv_cameras(indices: Iterable[int] = CAMERA_INDICES) -> list[Camera]:
+    """Cameras by their numbers, found by opening each."""
     import cv2
 
     found = []

@@ -51,15 +51,16 @@ def wait_until(true, seconds=30.0, what="it"):
 class RtspServer:
     """gst-rtsp-server as a process that can be killed, frozen and started again on its port."""
 
-    def __init__(self, size="160x120", user=None, password=None):
-        self.size, self.login, self.port = size, [user, password] if user else [], 0
+    def __init__(self, size="160x120", user=None, password=None, key_every=25, sound=True):
+        self.size, self.login, self.port = size, [user or "", password or ""], 0
+        self.stream = [str(key_every), "yes" if sound else "no"]
         self.process = None
         self.start()
 
     def start(self, size=None):
         """Listen; returns when connections are taken."""
         self.size = size or self.size
-        command = [SYSTEM_PYTHON, str(HERE / "rtsp_server.py"), str(self.port), self.size, *self.login]
+        command = [SYSTEM_PYTHON, str(HERE / "rtsp_server.py"), str(self.port), self.size, *self.login, *self.stream]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.port = int(self.process.stdout.readline())
 

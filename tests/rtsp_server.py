@@ -1,8 +1,9 @@
 """A real RTSP server for the live tests: gst-rtsp-server, run by the system's own Python, which has its binding.
 
-    python3 tests/rtsp_server.py PORT SIZE [USER PASSWORD]
+    python3 tests/rtsp_server.py PORT SIZE [USER PASSWORD [KEY_EVERY SOUND]]
 
-Prints the port when it listens; /cam is H.264 with PCMA sound, 25 frames a second, a key frame each second.
+Prints the port when it listens; /cam is H.264 of 25 frames a second, a key frame each second, with PCMA
+sound unless SOUND is "no".
 """
 import sys
 
@@ -14,19 +15,20 @@ from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
 LAUNCH = (
     "( videotestsrc is-live=true pattern=ball ! video/x-raw,width={},height={},framerate=25/1 "
-    "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! rtph264pay name=pay0 pt=96 config-interval=1 "
-    "audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay1 pt=97 )"
+    "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max={} "
+    "! rtph264pay name=pay0 pt=96 config-interval=1 {} )"
 )
+SOUND = "audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay1 pt=97"
 
 
-def main(port, size, user=None, password=None):
+def main(port, size, user="", password="", key_every="25", sound="yes"):
     """Serve until killed."""
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(port)
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(LAUNCH.format(*size.split("x")))
+    factory.set_launch(LAUNCH.format(*size.split("x"), key_every, "" if sound == "no" else SOUND))
     factory.set_shared(True)
     if user:
         guard = GstRtspServer.RTSPAuth()

@@ -3,19 +3,23 @@ from __future__ import annotations
 
 import http.server
 import threading
+from contextlib import suppress
 from fractions import Fraction
+from functools import partial
 from itertools import islice, pairwise
 from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
+from clips import clip
 from live_fakes import FakeClock
-from live_peers import SAMPLE, free_port, lossy_line, needs_ffmpeg, ts_sender
+from live_peers import SAMPLE, RtspServer, free_port, lossy_line, needs_ffmpeg, needs_rtsp_server, ts_sender
 
-from streamderain.live import local
+from streamderain.diagnosis import Camera
+from streamderain.live import cameras, local
 from streamderain.live.address import Address
-from streamderain.live.cameras import is_local, open_camera
+from streamderain.live.cameras import is_local, list_cameras, open_camera
 from streamderain.live.connection import CameraError, Heard, Picture, Wish
 from streamderain.live.timing import MONOTONIC
 
@@ -56,7 +60,7 @@ def test_nobody_listens(scheme):
     with pytest.raises(CameraError) as caught:
         opened(f"{scheme}://me:canary99@127.0.0.1:{free_port()}/x")
     assert caught.value.trouble == "unreachable" and "canary99" not in repr(caught.value)
-    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+    assert caught.value.__cause__ is None and caught.value.__context__ is None  # the library's error has the password
 
 
 def test_testsrc_draws_what_was_asked():
@@ -96,7 +100,7 @@ def test_a_paced_file_once_ends_and_brings_its_sound():
         for arrival in connection:
             arrivals.append(arrival)
     sounds = [each for each in arrivals if isinstance(each, Heard)]
-    assert len(arrivals) - len(sounds) == 125 and connection.info.sound is not None
+    assert sum(isinstance(each, Picture) for each in arrivals) == 125 and connection.info.sound is not None
     assert sounds[0].samples.dtype == np.float32 and sounds[0].samples.shape[0] == connection.info.sound[1]
     total = sum(each.samples.shape[1] for each in sounds) / sounds[0].rate
     assert total == pytest.approx(5, abs=0.2)
@@ -150,6 +154,46 @@ def test_a_playlist_cannot_make_us_read_our_own_disk(web):
     assert "/evil.m3u8" in Mjpeg.hits
 
 
+@pytest.fixture
+def files(tmp_path):
+    """A web server with a film of two seconds, a playlist of three such pieces, and one that points at our own disk."""
+    clip(tmp_path / "film.ts", range(0, 2000, 40), container_format="mpegts")
+    clip(tmp_path / "film.mkv", range(0, 2000, 40))
+    piece = "#EXT-X-DISCONTINUITY\n#EXTINF:2,\nfilm.ts\n"
+    (tmp_path / "list.m3u8").write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n{3 * piece}#EXT-X-ENDLIST\n")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    def handle(self):
+        with suppress(OSError):  # whoever asked has gone
+            super().handle()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("name, count", [("list.m3u8", 120), ("film.mkv", 120)])
+def test_what_is_read_faster_than_it_happens_is_given_at_its_own_pace(files, name, count):
+    clock = FakeClock()
+    found = pictures(opened(f"{files}/{name}", clock), count)
+    assert [float(each.own) for each in found] == pytest.approx([n / 25 for n in range(count)], abs=0.1)
+    assert clock.now() - 1000 == pytest.approx((count - 1) / 25, abs=0.2)
+
+
+# --- rtsp ---
+@needs_rtsp_server
+def test_the_first_key_frame_is_not_lost():
+    with RtspServer(key_every=1000, sound=False) as server:  # the next one comes after 40 seconds
+        connection = opened(server.url, connect_seconds=20.0, read_seconds=20.0)
+        assert any(isinstance(each, Picture) for each in islice(connection, 60))
+        connection.close()
+
+
 # --- udp ---
 @needs_ffmpeg
 def test_mpegts_over_udp_with_losses_flags_what_it_conceals():
@@ -163,7 +207,15 @@ def test_mpegts_over_udp_with_losses_flags_what_it_conceals():
     assert any(each.frame.corrupt for each in found) or connection.damaged
 
 
-# --- OpenCV ---
+# --- of this machine ---
+def test_cameras_are_listed(monkeypatch):
+    found = [Camera("/dev/video0", "Webcam", True), Camera("/dev/video2", "Grabber", False)]
+    monkeypatch.setattr(cameras.probes, "v4l2_cameras", lambda: found)
+    monkeypatch.setattr(cameras.sys, "platform", "linux")
+    first, second = list_cameras()
+    assert first == "/dev/video0  Webcam" and second.startswith("/dev/video2  Grabber; this user may not")
+
+
 class FakeCapture:
     """cv2.VideoCapture of a camera that gives three pictures and is then unplugged."""
 

@@ -153,11 +153,62 @@ def test_a_decoder_that_lags_is_hurried_until_it_has_caught_up():
     def later(seconds):
         return lambda connection: setattr(clock, "offset", clock.offset + seconds)
 
-    arrivals = [picture(0), later(0.5), picture(1), picture(2), later(-0.0), *[picture(n) for n in range(3, 30)]]
-    connection = FakeConnection(arrivals)
-    made, _, over, _ = receiver([connection], clock=clock)
+    slow = [step for n in range(1, 40) for step in (later(0.1), picture(n))]  # 10 frames a second of 25
+    connection = FakeConnection([picture(0), *slow, *[picture(n) for n in range(40, 120)]])
+    made, status, over, _ = receiver([connection], clock=clock)
     run(made, over)
     assert connection.hurried == [True, False]
+    assert [event.kind for event in status.events] == ["connected", "late", "lost"]
+
+
+def test_a_hiccup_hurries_nobody():
+    clock = QuickClock()
+
+    def pause(connection):
+        clock.offset += 0.8
+
+    connection = FakeConnection([picture(0), pause, *[picture(n) for n in range(1, 60)]])
+    made, _, over, _ = receiver([connection], clock=clock)
+    run(made, over)
+    assert connection.hurried == []
+
+
+def test_what_does_not_catch_up_is_connected_anew():
+    clock = QuickClock()
+
+    def later(connection):
+        clock.offset += 0.1
+
+    slow = [step for n in range(200) for step in (later, picture(n))]
+    first = FakeConnection(slow)
+    made, status, over, _ = receiver([first, FakeConnection([picture(0)])], clock=clock)
+    run(made, over)
+    assert first.closed and status.connections == 2
+    assert any("falls behind" in event.text for event in status.events)
+
+
+def test_sound_alone_is_no_camera():
+    clock = QuickClock()
+
+    def later(connection):
+        clock.offset += 1.0
+
+    sound = Heard(np.zeros((1, 160), np.float32), 8000, Fraction(0))
+    made, status, over, _ = receiver([FakeConnection([picture(0)] + [later, sound] * 30)], clock=clock)
+    run(made, over)
+    assert any("no picture any more" in event.text for event in status.events)
+
+
+def test_another_size_on_the_same_connection_is_another_session():
+    seen = []
+
+    def look(connection):
+        seen.append(made.newest(5))
+
+    large = Picture(make_frame(1, width=64, height=48), Fraction(1, 25))
+    made, status, over, _ = receiver([FakeConnection([picture(0), look, large, look])])
+    run(made, over)
+    assert [each.session for each in seen] == [1, 2] and status.session.width == 64 and status.losses == 1
 
 
 def test_a_network_camera_is_waited_for_and_told_once():
@@ -171,9 +222,16 @@ def test_a_network_camera_is_waited_for_and_told_once():
 
 def test_after_a_frame_the_next_wait_is_short_again():
     trouble = CameraError("no", "unreachable")
-    made, _, over, clock = receiver([trouble] * 10 + [FakeConnection([picture(0)])] + [trouble])
+    clock = QuickClock()
+
+    def later(connection):
+        clock.offset += 6.0
+
+    steady, brief = FakeConnection([picture(0), later, picture(150)]), FakeConnection([picture(0)])
+    made, _, over, _ = receiver([trouble] * 10 + [steady] + [trouble] * 10 + [brief], clock=clock)
     run(made, over)
     assert clock.waits[10] < 0.11 < clock.waits[9]
+    assert clock.waits[21] > 0.11  # a camera that hangs up at once is not hammered
 
 
 def test_a_refused_password_is_not_hammered():
@@ -270,7 +328,7 @@ def test_a_killed_server_is_lost_and_found_with_another_size(live):
         wait_until(lambda: not receiver.connected, what="noticing that it is gone")
         server.start("320x240")
         *_, last = frames(receiver, 5)  # the first may still be of the old connection
-    assert last.session == 2 and last.frame.width == 320 and status.losses == 1
+        assert last.session == 2 and last.frame.width == 320 and status.losses == 1
 
 
 @needs_rtsp_server

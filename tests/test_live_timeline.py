@@ -108,6 +108,22 @@ def test_frames_without_time_follow_the_clock():
     assert stamps == [180_000 + n * 3600 for n in range(10)]
 
 
+def test_a_day_on_a_camera_clock_that_is_fast_ends_at_the_clock():
+    line = Timeline(0.0)
+    for n in range(0, 25 * 86_400, 250):
+        arrival = n / 25 * 0.9998
+        pts, _ = line.stamp(n * FRAME, arrival)
+    assert float(pts * LIVE_UNIT) == pytest.approx(arrival, abs=0.05)  # 17 seconds without
+
+
+def test_a_first_frame_without_time_is_no_jump():
+    line = Timeline(0.0)
+    first, _ = line.stamp(None, 1.0)
+    line.begin()
+    stamps = [line.stamp(own, 2 + n * 0.04)[0] for n, own in enumerate([None, *(900 + n * FRAME for n in range(1, 9))])]
+    assert line.discontinuities == 0 and {b - a for a, b in pairwise([*stamps])} == {3600} and first == 90_000
+
+
 @given(
     st.lists(
         st.tuples(

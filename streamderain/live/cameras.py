@@ -11,12 +11,13 @@ from typing import Any
 import av
 from av.error import FFmpegError
 
-from streamderain import containers, planes
+from streamderain import containers, planes, probes
 from streamderain.frame import Frame
 from streamderain.live import local, testsrc
 from streamderain.live.address import Address
 from streamderain.live.connection import CameraError, Connection, Heard, Picture, Trouble, Wish
 from streamderain.live.moments import SessionInfo
+from streamderain.live.paced import Paced
 from streamderain.live.timing import Clock
 from streamderain.source import format_of
 from streamderain.video import alike, planar
@@ -31,8 +32,9 @@ _PROTOCOLS = {
 _FORMATS = containers.READABLE_FORMATS + ",hls,mpjpeg,rtsp,rtp"
 _TIMELESS = {"mpjpeg", "mjpeg", "h264", "hevc", "m4v"}  # their timestamps are made up from a rate nobody told
 _HLS_SECONDS = (5.0, 20.0)  # a playlist is silent for as long as a piece lasts
-# RTSP describes its streams before it sends them: looking into them first would cost a second, and the first key frame.
-_DESCRIBED = {"analyzeduration": "0", "probesize": "32", "fflags": "nobuffer"}
+# RTSP describes its streams before it sends them: looking into them first would cost half a second. Never "nobuffer":
+# it throws away what was looked into, the first key frame, and the picture comes only with the next one.
+_DESCRIBED = {"analyzeduration": "0", "probesize": "32"}
 _LOOKED_INTO = {"analyzeduration": "500000", "probesize": "1000000", "fpsprobesize": "0"}
 
 
@@ -51,9 +53,9 @@ def open_camera(address: Address, wish: Wish, clock: Clock) -> Connection:
     if name.partition("=")[0] == "testsrc":
         return testsrc.open_testsrc(name, wish, clock)
     if name.isdecimal() or name.startswith("/dev/"):
-        return _open_local(name, wish)
+        return _open_local(name, wish, clock)
     if address.scheme in _PROTOCOLS:
-        return _open_network(address, wish)
+        return _open_network(address, wish, clock)
     if address.scheme:
         known = ", ".join(f"{scheme}://" for scheme in _PROTOCOLS)
         raise CameraError(f"{address} begins with {address.scheme}://, which is not read here; give {known}", "absent")
@@ -65,10 +67,17 @@ def is_local(address: Address) -> bool:
     return address.scheme not in _PROTOCOLS
 
 
-def _open_local(name: str, wish: Wish) -> Connection:
-    node = Path(f"/dev/video{name}") if name.isdecimal() else Path(name)
-    if sys.platform != "linux":
+def list_cameras() -> list[str]:
+    """A line for each camera of this machine: what to give as source, what it is called, and why it may not open."""
+    found = probes.v4l2_cameras() if sys.platform == "linux" else probes.opencv_cameras()
+    denied = "; this user may not open it: join the group video"
+    return [f"{each.source}  {each.name}{'' if each.permitted else denied}" for each in found]
+
+
+def _open_local(name: str, wish: Wish, clock: Clock) -> Connection:
+    if sys.platform != "linux" and name.isdecimal():
         return local.open_local(int(name), wish)
+    node = Path(f"/dev/video{name}") if name.isdecimal() else Path(name)
     if not node.exists():
         raise CameraError(f"camera {name} is not there; `streamderain camera --list` shows those that are", "absent")
     options = {}
@@ -78,10 +87,10 @@ def _open_local(name: str, wish: Wish) -> Connection:
         options["framerate"] = str(wish.rate)
     if wish.pixel_format:
         options["input_format"] = wish.pixel_format
-    return _Stream(_opened(Address(str(node)), wish, options, format="v4l2"), Address(str(node)), wish)
+    return _opened(Address(str(node)), wish, options, clock, format="v4l2")
 
 
-def _open_network(address: Address, wish: Wish) -> Connection:
+def _open_network(address: Address, wish: Wish, clock: Clock) -> Connection:
     options = {"protocol_whitelist": _PROTOCOLS[address.scheme]}
     if address.scheme in ("rtsp", "rtsps"):
         options |= _DESCRIBED
@@ -89,9 +98,14 @@ def _open_network(address: Address, wish: Wish) -> Connection:
         options["timeout"] = str(round(wish.read_seconds * 1e6))
     else:
         options |= {**_LOOKED_INTO, "format_whitelist": _FORMATS}
+    if address.scheme in ("http", "https"):
+        del options["fpsprobesize"]  # playlists would tell twice the rate
     if address.scheme == "udp":
         options |= {"fifo_size": "50000", "overrun_nonfatal": "1"}
-    return _Stream(_opened(address, wish, options), address, wish)
+    stream = _opened(address, wish, options, clock)
+    if not stream.ahead:
+        return stream
+    return Paced(lambda: _opened(address, wish, options, clock), wish.loop, clock, first=stream, patient=True)
 
 
 def _open_file(name: str, wish: Wish, clock: Clock) -> Connection:
@@ -99,28 +113,34 @@ def _open_file(name: str, wish: Wish, clock: Clock) -> Connection:
         raise CameraError(f"{name} is no camera, no address and no file; see `streamderain camera --list`", "absent")
     if not wish.pace:
         raise CameraError(f"{name} is a file: use --pace to play it like a camera, or `streamderain video`", "absent")
-    from streamderain.live.paced import Paced
-
     guard = {"protocol_whitelist": "file", "format_whitelist": containers.READABLE_FORMATS}
-    address = Address(name)
-
-    def reopen() -> Connection:
-        return _Stream(_opened(Address(f"file:{Path(name).absolute()}"), wish, guard), address, wish)
-
-    return Paced(reopen, wish.loop, clock)
+    url = f"file:{Path(name).absolute()}"
+    return Paced(lambda: _opened(Address(name), wish, guard, clock, url=url), wish.loop, clock)
 
 
-def _opened(address: Address, wish: Wish, options: dict[str, str], format: str | None = None) -> Any:
-    seconds = wish.connect_seconds, wish.read_seconds
+def _opened(
+    address: Address, wish: Wish, options: dict[str, str], clock: Clock, *,
+    url: str | None = None, format: str | None = None,
+) -> _Stream:  # fmt: skip
+    seconds, begun = (wish.connect_seconds, wish.read_seconds), clock.now()
     if address.secret.partition("?")[0].endswith(".m3u8"):
         seconds = _HLS_SECONDS
     try:
-        return av.open(
-            address.secret, format=format, container_options=options, timeout=seconds, metadata_errors="ignore",
-            options={"max_pixels": str(wish.max_pixels)},
+        container = av.open(
+            url or address.secret, format=format, container_options=options, timeout=seconds,
+            metadata_errors="ignore", options={"max_pixels": str(wish.max_pixels)},
         )  # fmt: skip
     except (FFmpegError, OSError, ValueError) as error:
-        raise _told(address, error, "does not open") from None
+        late = clock.now() - begun >= seconds[0]
+        trouble = _silent(address) if late else _told(address, error, "does not open")
+    else:
+        return _Stream(container, address, wish, clock, seconds[1])
+    raise trouble  # here, where it no longer has the library's error, which knows the password, for its context
+
+
+def _silent(address: Address) -> CameraError:
+    line = f"{address} does not answer in time; check the address, and that the camera is on"
+    return CameraError(line, "unreachable")
 
 
 def _told(address: Address, error: Exception, what: str) -> CameraError:
@@ -132,16 +152,21 @@ def _told(address: Address, error: Exception, what: str) -> CameraError:
     elif isinstance(error, av.error.HTTPNotFoundError):
         advice = "check the path at the end of the address"
     elif isinstance(error, av.error.ExitError):
-        return CameraError(f"{address} does not answer in time; {advice}", "unreachable")
+        return _silent(address)
     reason = address.hide(getattr(error, "strerror", None) or error).lower().strip() or type(error).__name__
     return CameraError(f"{address} {what} ({reason}); {advice}", trouble)
 
 
 class _Stream:
-    """One container as a connection: pictures and sound decoded as they come."""
+    """One container as a connection: pictures and sound decoded as they come.
 
-    def __init__(self, container: Any, address: Address, wish: Wish) -> None:
+    Attributes:
+        ahead: it comes as fast as it is read, not as it happens.
+    """
+
+    def __init__(self, container: Any, address: Address, wish: Wish, clock: Clock, read_seconds: float) -> None:
         self._container, self._address = container, address
+        self._clock, self._read_seconds = clock, read_seconds
         self.damaged = self.skipped = 0
         self._clean = False
         videos = container.streams.video
@@ -156,22 +181,33 @@ class _Stream:
         context.thread_type = "SLICE"  # frame threads would hold pictures back
         context.flags |= av.codec.context.Flags.low_delay
         self._timeless = container.format.name in _TIMELESS
+        self.ahead = address.scheme in ("http", "https") and bool(container.format.name == "hls" or container.duration)
         sounds = container.streams.audio if wish.sound else ()
         self._sound = next((each for each in sounds if each.codec_context is not None), None)
         self._resampler = av.AudioResampler(format="fltp") if self._sound else None
         self._wanted = [self._video, *([self._sound] if self._sound else [])]
         self.info = self._describe()
 
-    def __iter__(self) -> Iterator[Picture | Heard]:
+    def __iter__(self) -> Iterator[Picture | Heard | None]:
         packets = self._container.demux(*self._wanted)
         while True:
-            try:
-                packet = next(packets, None)
-            except (FFmpegError, OSError, ValueError) as error:
-                raise _told(self._address, error, "broke off") from None
-            if packet is None:
-                raise CameraError(f"{self._address} ended the stream; waiting for it to come back", "ended")
-            yield from self._decoded(packet)
+            decoded = self._decoded(self._next(packets))
+            yield next(decoded, None)
+            yield from decoded
+
+    def _next(self, packets: Iterator[Any]) -> Any:
+        begun = self._clock.now()
+        trouble = CameraError(f"{self._address} ended the stream; waiting for it to come back", "ended")
+        try:
+            packet = next(packets, None)
+        except (FFmpegError, OSError, ValueError) as error:
+            packet, trouble = None, _told(self._address, error, "broke off")
+        # RTSP hands out its last, half packet when the time is over: nobody would notice until the next time-out
+        if self._clock.now() - begun >= self._read_seconds:
+            raise _silent(self._address)
+        if packet is None:
+            raise trouble
+        return packet
 
     def hurry(self, hurried: bool) -> None:
         """See Connection."""
@@ -181,9 +217,11 @@ class _Stream:
         """See Connection."""
         self._container.close()
 
-    def _decoded(self, packet: Any) -> Iterator[Picture | Heard]:
+    def _decoded(self, packet: Any) -> Iterator[Picture | Heard | None]:
         try:
             frames = packet.decode()
+        except EOFError:
+            return
         except (FFmpegError, ValueError):
             self.damaged += packet.stream is self._video
             return
@@ -195,12 +233,12 @@ class _Stream:
         self.skipped += hurried and not frames and packet.size > 0
         for frame in frames:
             self._clean = self._clean or not frame.is_corrupt
-            if self._clean:
-                yield self._picture(frame)
+            if self._clean:  # decoders mark few of the losses that they conceal; packets know of more
+                yield self._picture(frame, bool(frame.is_corrupt or packet.is_corrupt))
             else:
                 self.damaged += 1  # it began between two key frames
 
-    def _picture(self, frame: Any) -> Picture:
+    def _picture(self, frame: Any, corrupt: bool) -> Picture:
         unit = frame.time_base or self._video.time_base
         own = None if frame.pts is None or self._timeless else frame.pts * unit
         name = planar(frame)
@@ -209,9 +247,8 @@ class _Stream:
         format, alpha = format_of(frame)
         arrays = planes.read(frame, bit_depth=format.bit_depth)
         made = Frame(
-            tuple(arrays[:-1] if alpha else arrays), format, frame.pts, unit,
-            rotation=frame.rotation, corrupt=bool(frame.is_corrupt),
-        )  # fmt: skip
+            tuple(arrays[:-1] if alpha else arrays), format, frame.pts, unit, rotation=frame.rotation, corrupt=corrupt
+        )
         return Picture(made, own)
 
     def _heard(self, frame: Any) -> Iterator[Heard]:
@@ -225,10 +262,9 @@ class _Stream:
                 own += Fraction(piece.samples, piece.sample_rate)
 
     def _describe(self) -> SessionInfo:
-        context, rate = self._video.codec_context, self._video.average_rate or self._video.base_rate
+        context = self._video.codec_context
+        rate = None if self._timeless else self._video.average_rate or self._video.guessed_rate
         sound = None
         if self._sound is not None:
             sound = self._sound.codec_context.sample_rate, self._sound.codec_context.channels
-        return SessionInfo(
-            0, context.width, context.height, rate or None, context.name, context.pix_fmt or "", sound
-        )
+        return SessionInfo(0, context.width, context.height, rate or None, context.name, context.pix_fmt or "", sound)

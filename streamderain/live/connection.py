@@ -90,11 +90,15 @@ class Connection(Protocol):
     """
 
     info: SessionInfo
-    damaged: int
-    skipped: int
 
-    def __iter__(self) -> Iterator[Picture | Heard]:
-        """What comes, in the order of arrival; ends with the camera.
+    @property
+    def damaged(self) -> int: ...
+
+    @property
+    def skipped(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Picture | Heard | None]:
+        """What comes, in the order of arrival, None for what gave no picture; ends with the camera.
 
         Raises:
             CameraError: the camera is gone; the line says how.

@@ -1,4 +1,4 @@
-"""A file played at its own pace, again and again: a camera for trying things out."""
+"""What comes faster than it happened, given at its own pace: a file as a camera, and playlists over HTTP."""
 from __future__ import annotations
 
 import threading
@@ -9,7 +9,8 @@ from fractions import Fraction
 from streamderain.live.connection import CameraError, Connection, Heard, Picture
 from streamderain.live.timing import Clock
 
-_FRAME = Fraction(1, 25)
+_LATE_SECONDS = 0.3
+_EARLY_SECONDS = 10.0  # nobody waits so long for a picture: the timestamps jumped
 
 
 class Paced:
@@ -19,29 +20,48 @@ class Paced:
         reopen: opens the file from its beginning.
         loop: begin again at the end.
         clock: says what is due.
+        first: it is open already.
+        patient: what comes late puts off all that follows, because a network that was late once will be late again;
+            otherwise it is given at once, and what follows when it was due.
     """
 
-    def __init__(self, reopen: Callable[[], Connection], loop: bool, clock: Clock) -> None:
-        self._reopen, self._loop, self._clock = reopen, loop, clock
+    def __init__(
+        self, reopen: Callable[[], Connection], loop: bool, clock: Clock, *,
+        first: Connection | None = None, patient: bool = False,
+    ) -> None:  # fmt: skip
+        self._reopen, self._loop, self._clock, self._patient = reopen, loop, clock, patient
         self._closed = threading.Event()
-        self._now = reopen()
+        self._now = first or reopen()
         self.info = self._now.info
-        self.damaged = self.skipped = 0
+        self.skipped = 0
 
-    def __iter__(self) -> Iterator[Picture | Heard]:
+    @property
+    def damaged(self) -> int:
+        """See Connection; of the present turn."""
+        return self._now.damaged
+
+    def __iter__(self) -> Iterator[Picture | Heard | None]:
         began, passed = self._clock.now(), Fraction(0)
+        frame = 1 / Fraction(self.info.rate or 25)
         while not self._closed.is_set():
             first, last = None, Fraction(0)
             for arrival in self._until_end():
-                own = arrival.own if arrival.own is not None else last + (first or 0) + _FRAME
+                if arrival is None:
+                    yield None
+                    continue
+                own = arrival.own if arrival.own is not None else last + (first or 0) + frame
                 first = own if first is None else first
                 last = max(last, own - first)
                 due = passed + own - first
-                self._clock.wait(self._closed, began + float(due) - self._clock.now())
+                early = began + float(due) - self._clock.now()
+                if self._patient and not -_LATE_SECONDS <= early <= _EARLY_SECONDS:
+                    put_off = Fraction(-early).limit_denominator(1_000_000)
+                    passed, due = passed + put_off, due + put_off
+                self._clock.wait(self._closed, early)
                 yield replace(arrival, own=due)
-            if not self._loop:
+            if not self._loop or first is None:
                 raise CameraError("the file has ended", "ended")
-            passed += last + 1 / (self.info.rate or 25)
+            passed += last + frame
             self._now.close()
             self._now = self._reopen()
 
@@ -53,7 +73,7 @@ class Paced:
         self._closed.set()
         self._now.close()
 
-    def _until_end(self) -> Iterator[Picture | Heard]:
+    def _until_end(self) -> Iterator[Picture | Heard | None]:
         try:
             yield from self._now
         except CameraError as error:

@@ -6,17 +6,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from streamderain.containers import planar_name
+from streamderain.frame import Frame
 from streamderain.live.address import Address
 from streamderain.live.backoff import Backoff
 from streamderain.live.cameras import is_local, open_camera
 from streamderain.live.connection import CameraError, Connection, Heard, Picture, Wish
-from streamderain.live.moments import Captured, Sound
+from streamderain.live.moments import Captured, SessionInfo, Sound
 from streamderain.live.status import Status
 from streamderain.live.timeline import Timeline
 from streamderain.live.timing import LIVE_UNIT, MONOTONIC, Clock
 
-LAG_SECONDS = 0.25  # a decoder this far behind decodes key frames only
-_CAUGHT_UP_SECONDS = 0.05
+LAG_SECONDS = 0.25  # a decoder this far behind, for a second and not just after a hiccup, decodes key frames only
+_LAGGING_SECONDS, _HURRIED_SECONDS = 1.0, 3.0
+_CAUGHT_UP_SECONDS = 0.2  # key frames are large and travel longer than others
+_STALE_SECONDS = 10.0  # sound alone, or pieces that never make a picture, are no camera
+_STEADY_SECONDS = 5.0  # a connection that stood so long was a good one
 _REMIND_SECONDS = 60.0
 _CLOSE_SECONDS = 6.0  # connecting and reading have time-outs of two seconds
 
@@ -54,9 +59,11 @@ class Receiver:
         self._timeline = Timeline(status.began)
         self._backoff = Backoff()
         self._session = 0
-        self._lost_since = clock.now()
+        self._lost_since = self._since = self._last_picture = clock.now()
         self._told: tuple[str, float] | None = None
-        self._hurried = False
+        self._late_since: float | None = None
+        self._hurried_since: float | None = None
+        self._kind: tuple[Any, ...] = ()
         self._closing = threading.Event()
         self._fresh = threading.Condition()
         self._newest: Captured | None = None
@@ -101,21 +108,20 @@ class Receiver:
         try:
             if self._closing.is_set():
                 return
-            self._session += 1
             self._timeline.begin()
-            self._hurried, damaged, skipped, known = False, 0, 0, False
+            self._late_since = self._hurried_since = None
+            self._last_picture, self._kind = self._clock.now(), ()
+            damaged = skipped = 0
             for arrival in connection:
                 if self._closing.is_set():
                     return
                 damaged = self._count("corrupt", connection.damaged, damaged)
                 skipped = self._count("late", connection.skipped, skipped)
-                if isinstance(arrival, Heard):
-                    self._heard(arrival, known)
-                    continue
-                if not known:
-                    known = True
-                    self._begin(connection, arrival)
-                self._picture(arrival, connection)
+                if isinstance(arrival, Picture):
+                    self._picture(arrival, connection)
+                elif arrival is not None:
+                    self._heard(arrival)
+                self._check(self._clock.now())
         finally:
             connection.close()
 
@@ -125,24 +131,30 @@ class Receiver:
             self._status.drop(why)
         return total
 
-    def _begin(self, connection: Connection, arrival: Picture) -> None:
-        """The first frame: what it is decides, whatever the container said."""
-        info = replace(
-            connection.info, number=self._session, width=arrival.frame.width, height=arrival.frame.height
-        )
+    def _begin(self, info: SessionInfo, frame: Frame) -> None:
+        """The first frame, or the first of another size: what it is decides, whatever the container said."""
+        self._session += 1
+        name = planar_name(frame.format)
+        info = replace(info, number=self._session, width=frame.width, height=frame.height, pixel_format=name)
+        if not self._kind:
+            self._since = self._clock.now()
         self.connected, self._told = True, None
         self._status.opened(info)
         rate = f", {float(info.rate):.3g} fps" if info.rate else ""
         self._status.tell("connected", f"{self._address}: {info.width}x{info.height} {info.codec}{rate}")
-        self._backoff.reset()
 
     def _picture(self, arrival: Picture, connection: Connection) -> None:
+        kind = arrival.frame.width, arrival.frame.height, arrival.frame.format
+        if kind != self._kind:  # a camera may change its mind without hanging up
+            self._begin(connection.info, arrival.frame)
+            self._kind = kind
         now, jumps = self._clock.now(), self._timeline.discontinuities
+        self._last_picture = now
         pts, at = self._timeline.stamp(arrival.own, now)
         if self._timeline.discontinuities > jumps:
             self._status.tell("discontinuity", f"{self._address}: its clock jumped; frames go on without a gap")
         self._status.came()
-        self._keep_up(now - at, connection)
+        self._keep_up(now, now - at, connection)
         frame = replace(arrival.frame, pts=pts, time_base=LIVE_UNIT)
         with self._fresh:
             if self._newest is not None:
@@ -150,16 +162,28 @@ class Receiver:
             self._newest = Captured(frame, at, self._session)
             self._fresh.notify()
 
-    def _keep_up(self, age: float, connection: Connection) -> None:
-        if not self._hurried and age > LAG_SECONDS:
-            self._hurried = True
+    def _keep_up(self, now: float, age: float, connection: Connection) -> None:
+        if age <= LAG_SECONDS:
+            self._late_since = None
+        elif self._late_since is None:
+            self._late_since = now
+        if self._hurried_since is None and self._late_since is not None and now - self._late_since > _LAGGING_SECONDS:
+            self._hurried_since = now
             connection.hurry(True)
-        elif self._hurried and age < _CAUGHT_UP_SECONDS:
-            self._hurried = False
+            self._tell("late", f"{self._address}: pictures come late, so that some are left out to catch up", now)
+        elif self._hurried_since is not None and age < _CAUGHT_UP_SECONDS:
+            self._hurried_since = self._late_since = None
             connection.hurry(False)
 
-    def _heard(self, arrival: Heard, known: bool) -> None:
-        if known:  # before the first picture there is no line of time for it
+    def _check(self, now: float) -> None:
+        if now - self._last_picture > _STALE_SECONDS:
+            raise CameraError(f"{self._address} sends no picture any more; check the camera", "ended")
+        if self._hurried_since is not None and now - self._hurried_since > _HURRIED_SECONDS:
+            advice = "give the camera a lower bit rate"  # what waits on the way goes with the connection
+            raise CameraError(f"{self._address} falls behind and is connected anew; {advice}", "ended")
+
+    def _heard(self, arrival: Heard) -> None:
+        if self._kind:  # before the first picture there is no line of time for it
             pts = self._timeline.place(arrival.own)
             self._on_sound(Sound(arrival.samples, arrival.rate, pts, self._session))
 
@@ -169,7 +193,10 @@ class Receiver:
             return
         now = self._clock.now()
         if self.connected:
-            self.connected, self._lost_since = False, now
+            self.connected = False
+            if now - self._since >= _STEADY_SECONDS:
+                self._lost_since = now
+                self._backoff.reset()
             self._status.lost_camera()
             self._tell("lost", str(error), now)
         else:

@@ -17,7 +17,8 @@ from streamderain.live.moments import SessionInfo
 from streamderain.live.timing import Clock
 
 _FORMAT = PixelFormat("yuv", 8, (1, 1))
-_DRAWN = 50  # frames that are drawn ahead and shown there and back
+_LAYERS = 8  # of rain, drawn ahead and laid over the street at other places each time round
+_PAN_PX = 2  # sideways each frame; even, so that chroma moves along
 _SPEC = re.compile(r"testsrc(?:=(?P<width>\d+)x(?P<height>\d+)(?:@(?P<rate>\d+(?:/\d+|\.\d+)?))?)?")
 _LARGEST = 4096 * 2304
 
@@ -53,7 +54,10 @@ class TestSource:
         self.info = SessionInfo(0, width, height, rate, "testsrc", "yuv420p")
         self.damaged = self.skipped = 0
         self._clock, self._closed = clock, threading.Event()
-        self._frames = [_planes(rainy) for rainy, _ in scene.draw(width, height, _DRAWN)]
+        drawn = [(_planes(rainy)[0], _planes(clean)) for rainy, clean in scene.draw(width, height, _LAYERS)]
+        self._rain = [np.tile(cv2.subtract(rainy, clean[0]), 2) for rainy, clean in drawn]
+        # the street, mirrored so that it goes round without a seam
+        self._street = [np.concatenate([plane, plane[:, ::-1], plane], 1) for plane in drawn[0][1]]
 
     def __iter__(self) -> Iterator[Picture | Heard]:
         assert self.info.rate is not None
@@ -61,10 +65,15 @@ class TestSource:
         while not self._closed.is_set():
             due = number / self.info.rate
             self._clock.wait(self._closed, began + float(due) - self._clock.now())
-            there = number % (2 * _DRAWN - 2)
-            planes = self._frames[min(there, 2 * _DRAWN - 2 - there)]
-            yield Picture(Frame(planes, _FORMAT), due)
+            yield Picture(Frame(self._draw(number), _FORMAT), due)
             number = max(number + 1, int((self._clock.now() - began) * self.info.rate))
+
+    def _draw(self, number: int) -> tuple[np.ndarray, ...]:
+        width, turn = self.info.width, number // _LAYERS
+        x, there = _PAN_PX * number % (2 * width), int(np.random.default_rng(turn).integers(width))
+        luma, *chroma = self._street
+        luma = cv2.add(luma[:, x : x + width], self._rain[number % _LAYERS][:, there : there + width])
+        return luma, *(np.ascontiguousarray(plane[:, x // 2 : (x + width) // 2]) for plane in chroma)
 
     def hurry(self, hurried: bool) -> None:
         """Nothing is decoded here."""

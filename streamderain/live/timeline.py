@@ -8,6 +8,8 @@ from streamderain.live.timing import LIVE_UNIT
 
 _JUMP_SECONDS = 1.0  # a step against the arrivals by more is a new clock
 _LAG_SECONDS = 5.0
+_SLACK_SECONDS = 0.02  # between the line of time and the clock, before it is led back
+_LEAD = 0.002  # of the time that passes; nobody hears or sees it
 _WINDOW_SECONDS = 60.0  # how long the fastest arrival is remembered: the clocks of two machines drift apart
 
 
@@ -26,13 +28,14 @@ class Timeline:
         self.discontinuities = 0
         self._last = -1
         self._last_own: Fraction | None = None
+        self._guessed = False  # no frame of this connection had a time of its own yet
         self._last_arrival = began
         self._shift = Fraction(0)  # live seconds = own seconds + shift
         self._fastest: deque[tuple[float, float]] = deque()  # (arrival, arrival - own), rising in the second
 
     def begin(self) -> None:
         """A new connection: its timestamps have nothing to do with those before."""
-        self._last_own = None
+        self._last_own, self._guessed = None, True
         self._fastest.clear()
 
     def stamp(self, own: Fraction | None, arrival: float) -> tuple[int, float]:
@@ -46,14 +49,17 @@ class Timeline:
             Its pts in LIVE_UNIT, and when it was captured: seconds on the run's clock, never after its arrival. The
             frame that travelled fastest within a minute counts as captured when it arrived.
         """
+        given, passed = own is not None, arrival - self._last_arrival
         if own is None:
             own = self._guess(arrival)
-        if self._last_own is None or self._jumped(own, arrival):
+        if self._last_own is None or (given and self._guessed) or self._jumped(own, arrival):
             self._rebase(own, arrival)
         self._last_own, self._last_arrival = own, arrival
-        pts = max(round((own + self._shift) / LIVE_UNIT), self._last + 1)
-        self._last = pts
-        return pts, min(arrival, float(own) + self._least_travel(float(own), arrival))
+        self._guessed = self._guessed and not given
+        at = min(arrival, float(own) + self._least_travel(float(own), arrival))
+        self._lead_back(own, at, passed)
+        self._last = max(round((own + self._shift) / LIVE_UNIT), self._last + 1)
+        return self._last, at
 
     def place(self, own: Fraction) -> int:
         """Where a piece of sound of the same connection belongs, LIVE_UNIT."""
@@ -78,6 +84,13 @@ class Timeline:
         now = Fraction(arrival - self._began).limit_denominator(1_000_000)
         self._shift = max(now, (self._last + 1) * LIVE_UNIT) - own
         self._fastest.clear()
+
+    def _lead_back(self, own: Fraction, at: float, passed: float) -> None:
+        """Keep the line of time at the clock: a camera's own is 17 seconds off after a day."""
+        off = at - self._began - float(own + self._shift)
+        if abs(off) > _SLACK_SECONDS:
+            step = min(abs(off), _LEAD * max(0.0, passed))
+            self._shift += Fraction(step if off > 0 else -step).limit_denominator(1_000_000)
 
     def _least_travel(self, own: float, arrival: float) -> float:
         """The smallest arrival - own of the window, this one included, in constant time on average."""
