@@ -93,6 +93,18 @@ def test_a_paced_file_keeps_its_pace_and_begins_again():
     assert found[0].frame.side == {}
 
 
+def test_a_machine_too_slow_for_a_file_plays_it_slower_and_not_late():
+    clock = FakeClock()
+    owns, lags = [], []
+    connection = opened(str(SAMPLE), clock, pace=True, sound=False)
+    for arrival in islice(connection, 60):
+        owns.append(arrival.own)
+        lags.append(clock.now() - 1000 - float(arrival.own))
+        clock.advance(0.1)  # a machine that does ten frames a second
+    connection.close()
+    assert max(lags) < 0.4 and owns[-1] > 5
+
+
 def test_a_paced_file_once_ends_and_brings_its_sound():
     connection = opened(str(SAMPLE), FakeClock(), pace=True, loop=False)
     arrivals = []

@@ -127,6 +127,14 @@ def test_while_the_camera_is_lost_the_last_frame_stands_in_and_does_not_count():
     assert not np.array_equal(stand_in.after.planes[0], bench.output.pictures[1].after.planes[0])
 
 
+def test_a_camera_that_hangs_without_a_word_is_stood_in_for_too():
+    bench = Bench()
+    bench.line_up(1, width=320, height=240)
+    bench.camera.moments.extend([lambda: bench.clock.advance(0.2)] * 20)
+    bench.go()
+    assert bench.camera.connected and 5 <= bench.status.stand_ins <= 10
+
+
 def test_before_the_first_frame_nothing_stands_in():
     bench = Bench()
     bench.camera.connected = False

@@ -105,7 +105,7 @@ def _open_network(address: Address, wish: Wish, clock: Clock) -> Connection:
     stream = _opened(address, wish, options, clock)
     if not stream.ahead:
         return stream
-    return Paced(lambda: _opened(address, wish, options, clock), wish.loop, clock, first=stream, patient=True)
+    return Paced(lambda: _opened(address, wish, options, clock), wish.loop, clock, first=stream)
 
 
 def _open_file(name: str, wish: Wish, clock: Clock) -> Connection:

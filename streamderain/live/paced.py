@@ -21,15 +21,14 @@ class Paced:
         loop: begin again at the end.
         clock: says what is due.
         first: it is open already.
-        patient: what comes late puts off all that follows, because a network that was late once will be late again;
-            otherwise it is given at once, and what follows when it was due.
+
+    What comes late puts off all that follows: a network or a machine that was late once will be late again.
     """
 
     def __init__(
-        self, reopen: Callable[[], Connection], loop: bool, clock: Clock, *,
-        first: Connection | None = None, patient: bool = False,
-    ) -> None:  # fmt: skip
-        self._reopen, self._loop, self._clock, self._patient = reopen, loop, clock, patient
+        self, reopen: Callable[[], Connection], loop: bool, clock: Clock, *, first: Connection | None = None
+    ) -> None:
+        self._reopen, self._loop, self._clock = reopen, loop, clock
         self._closed = threading.Event()
         self._now = first or reopen()
         self.info = self._now.info
@@ -54,7 +53,7 @@ class Paced:
                 last = max(last, own - first)
                 due = passed + own - first
                 early = began + float(due) - self._clock.now()
-                if self._patient and not -_LATE_SECONDS <= early <= _EARLY_SECONDS:
+                if not -_LATE_SECONDS <= early <= _EARLY_SECONDS:
                     put_off = Fraction(-early).limit_denominator(1_000_000)
                     passed, due = passed + put_off, due + put_off
                 self._clock.wait(self._closed, early)

@@ -17,6 +17,7 @@ from streamderain.live.status import Status
 from streamderain.live.timing import LIVE_UNIT, MONOTONIC, Clock
 
 STAND_IN_SECONDS = 0.2
+_STALLED_SECONDS = 3.0
 _MOST_FAILURES = 3  # of the network, one after the other
 _CLOSE_SECONDS = 10.0
 _PUMP_SECONDS = 0.02  # 50 pictures a second are enough for a window
@@ -107,12 +108,16 @@ class LiveRun:
                 captured = self.camera.newest(STAND_IN_SECONDS)
                 if captured is not None:
                     self._captured(captured)
-                elif not self.camera.connected:
+                elif self._forsaken() and not self._stop.is_set():
                     self._stand_in()
         except BaseException as error:  # a thread has no caller; whoever watches `over` raises it
             self.failure = error
         finally:
             self.over.set()
+
+    def _forsaken(self) -> bool:
+        """Whether the camera is gone, or hangs in a driver that never says so."""
+        return not self.camera.connected or self._clock.now() - self._last_live > _STALLED_SECONDS
 
     def _captured(self, captured: Captured) -> None:
         if captured.session != self._session:
