@@ -350,7 +350,7 @@ def test_report_places_that_are_refused(tmp_path):
     check_report_path(tmp_path / "r.json", [taken])
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_the_first_signal_ends_a_run_in_order_and_the_handlers_go(number, code):
     before = signal.getsignal(number)
     with Interruptions() as interruptions:
@@ -371,6 +371,16 @@ def test_before_the_run_a_signal_interrupts_at_once(number, code):
             seen.append("interrupted")
             raise
     assert seen == ["interrupted"] and raised.value.code == code
+
+
+def test_nohup_is_respected():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruptions():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("second, code", [("SIGINT", 130), ("SIGTERM", 143)])

@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 COMMANDS = {
     "video": "Take the rain out of a video file.",
     "image": "Take the rain out of photos.",
+    "camera": "Take the rain out of a live camera.",
     "eval": "Score derained pictures or video against their clean truth.",
     "bench": "Measure speed on this machine.",
     "doctor": "Say what works on this machine and what to do about the rest.",

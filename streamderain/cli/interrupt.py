@@ -1,4 +1,4 @@
-"""Ctrl-C and kill: the first ends the run in order, the second ends the process."""
+"""Ctrl-C, kill and a closed terminal: the first ends the run in order, the second ends the process."""
 from __future__ import annotations
 
 import os
@@ -13,11 +13,11 @@ _SHOW_CURSOR = b"\x1b[?25h"  # a bar hides it
 
 
 class Interruptions:
-    """While entered, the first SIGINT or SIGTERM sets `stop`, the next one exits at once with 128 + its number.
+    """While entered, the first SIGINT, SIGTERM or SIGHUP sets `stop`, the next exits at once with 128 + its number.
 
     Inside `orderly` the first signal does nothing more, because the run watches `stop`; outside of it nothing is
     under way that could be finished, so it raises KeyboardInterrupt, whichever signal it was; what leaves the block
-    by it leaves the program with 130 or 143.
+    by it leaves the program with 130, 143 or 129.
 
     Attributes:
         stop: what the run watches.
@@ -31,12 +31,12 @@ class Interruptions:
 
     @property
     def exit_code(self) -> int | None:
-        """130 or 143 once a signal came, else None."""
+        """130, 143 or 129 once a signal came, else None."""
         return None if self._signal is None else 128 + self._signal
 
     def __enter__(self) -> Interruptions:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _signals():
                 self._before[number] = signal.signal(number, self._on_signal)
         return self
 
@@ -66,3 +66,12 @@ class Interruptions:
         self.stop.set()
         if not self._orderly:
             raise KeyboardInterrupt
+
+
+def _signals() -> list[signal.Signals]:
+    """Those that end a program here; a terminal that closes only where nohup has not said that it shall not."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        found.append(hang_up)
+    return found

@@ -4,10 +4,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from streamderain.live.moments import SessionInfo
 from streamderain.live.timing import MONOTONIC, Clock
+
+if TYPE_CHECKING:
+    from streamderain.live.moments import SessionInfo
 
 Loss = Literal["newer", "late", "corrupt"]
 LATENCY_BOUNDS_S = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0)
