@@ -10,62 +10,25 @@ import aiohttp
 import cv2
 import numpy as np
 import pytest
-from live_fakes import make_frame, shown
+from live_fakes import make_frame
+from live_pages import CANARY, fetch, pages, picture, talk
 from live_peers import wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamderain.errors import DerainError
 from streamderain.live import door as door_module
 from streamderain.live.address import Address
-from streamderain.live.controls import Controls, Settings
-from streamderain.live.moments import Shown
+from streamderain.live.controls import Settings
 from streamderain.live.page import Page
-from streamderain.live.status import Status
 
-CANARY = "canary-Pa55word"
 JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
 def serve():
     """Makes pages on free ports and closes them."""
-    pages = []
-
-    def make(**options):
-        source = Address(f"rtsp://me:{CANARY}@cam.example/live")
-        status = Status(str(source))
-        controls = Controls(Settings(), ("auto", "tiny"))
-        pages.append(Page(options.pop("host", "127.0.0.1"), 0, status=status, controls=controls, **options))
-        return pages[-1]
-
-    yield make
-    for page in pages:
-        page.close()
-
-
-def picture(number=0, *, live=True, width=320, height=180, at=None):
-    made = shown(number, width=width, height=height, live=live)
-    return Shown(made.before, made.after, time.monotonic() if at is None else at, live)
-
-
-def talk(work):
-    """Run a client's coroutine with a session of its own."""
-
-    async def go():
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
-            return await work(session)
-
-    return asyncio.run(go())
-
-
-def fetch(page, path, method="GET", **options):
-    """Status, headers and body."""
-
-    async def work(session):
-        async with session.request(method, page.url + path, allow_redirects=False, **options) as answer:
-            return answer.status, answer.headers, await answer.read()
-
-    return talk(work)
+    with pages() as make:
+        yield make
 
 
 def decode(jpeg):

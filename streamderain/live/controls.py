@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import Any
 
+_HUGE = 1e9
 LIVE_PROFILES = ("auto", "tiny", "realtime", "quality")
 
 
@@ -25,7 +25,7 @@ class Settings:
         if self.profile not in LIVE_PROFILES:
             raise ValueError(f"profile {self.profile!r} is unknown; give one of {', '.join(LIVE_PROFILES)}")
         number = isinstance(self.strength, (int, float)) and not isinstance(self.strength, bool)
-        if not number or not isfinite(self.strength):
+        if not number or not abs(self.strength) < _HUGE:  # nan, infinities, and integers beyond any float
             raise ValueError(f"strength {self.strength!r} is no number; give one from 0 to 2")
         if not 0 <= self.strength <= 2:
             raise ValueError(f"strength is {self.strength:g}; give a number from 0 to 2")

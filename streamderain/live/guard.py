@@ -15,7 +15,7 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers call the origin of the login form "null"
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
@@ -81,18 +81,19 @@ class Guard:
             return Refusal(403, "a change must say its origin, or bring the token")
         return None
 
-    def admits(self, headers: Mapping[str, str], cookie: str | None) -> bool:
-        """Whether a request proves that it may look."""
-        if self._token is None:
-            return True
-        kind, _, given = headers.get("Authorization", "").partition(" ")
-        if kind.lower() == "bearer" and self.knows(given.strip()):
-            return True
-        return cookie is not None and hmac.compare_digest(cookie.encode(), str(self.cookie).encode())
+    def admits(self, cookie: str | None) -> bool:
+        """Whether nobody needs a token here, or this is the cookie of one who brought it."""
+        return self._token is None or (cookie is not None and _same(cookie, str(self.cookie)))
 
     def knows(self, token: str) -> bool:
-        """Whether this is the token; takes the same time whatever is wrong with it."""
-        return self._token is not None and hmac.compare_digest(token.encode(), self._token.encode())
+        """Whether this is the token; any is where none is needed. Takes the same time whatever is wrong with it."""
+        return self._token is None or _same(token, self._token)
+
+    @staticmethod
+    def bearer(headers: Mapping[str, str]) -> str | None:
+        """The token that a program sends along."""
+        kind, _, given = headers.get("Authorization", "").partition(" ")
+        return given.strip() if kind.lower() == "bearer" else None
 
     def _known(self, host: str) -> bool:
         """Whether people may call us so: our names, and numbers, which no foreign name server can point at us."""
@@ -105,6 +106,11 @@ class Guard:
     def _plain_program(self, headers: Mapping[str, str]) -> bool:
         """A program and not a page: a page cannot send these without asking first, and nobody answers it."""
         return bool(headers.get("Authorization")) or headers.get("Content-Type", "").startswith("application/json")
+
+
+def _same(given: str, right: str) -> bool:
+    """In the same time wherever they differ; what is given may hold bytes that are no text."""
+    return hmac.compare_digest(*(word.encode("utf-8", "backslashreplace") for word in (given, right)))
 
 
 def is_loopback(host: str) -> bool:

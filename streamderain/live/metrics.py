@@ -1,7 +1,7 @@
 """A live run for Prometheus: counters that only rise; what to alarm on is frames out standing still."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -9,7 +9,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from streamderain.live.status import Histogram, OutputStatus, Status
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_OUTPUT_STATES = ("waiting", "working", "failed")
 
 
 def exposition(status: Status, camera: str = "") -> bytes:
@@ -49,23 +48,24 @@ class _Collector:
             ("healthy", "1 while a camera frame left in the last 5 seconds.", status.healthy),
         ):
             yield self._family(GaugeMetricFamily, name, text, [({}, float(value))])
-        facts = {key: str(status.network.get(key)) for key in ("profile", "scale", "device", "precision")}
+        facts = {key: str(status.network.get(key, "")) for key in ("profile", "scale", "device", "precision")}
         yield self._family(GaugeMetricFamily, "network_info", "What derains now.", [(facts, 1.0)])
         yield self._latency(status.latency)
         yield from self._outputs(list(status.outputs))
 
     def _outputs(self, outputs: list[OutputStatus]) -> Iterator[Metric]:
+        names = _distinct([each.name for each in outputs])
         for name, text, field in (
             ("output_taken", "Pictures that an output has written.", "taken"),
             ("output_dropped", "Pictures that an output was too slow for.", "dropped"),
             ("output_restarts", "Times an output began anew after a failure.", "restarts"),
         ):
-            samples = [({"output": each.name}, getattr(each, field)) for each in outputs]
+            samples = [({"output": n}, getattr(each, field)) for n, each in zip(names, outputs, strict=True)]
             yield self._family(CounterMetricFamily, name, text, samples)
-        working = [({"output": each.name}, float(each.state == "working")) for each in outputs]
+        working = [({"output": n}, float(each.state == "working")) for n, each in zip(names, outputs, strict=True)]
         yield self._family(GaugeMetricFamily, "output_working", "1 while an output works.", working)
 
-    def _family(self, kind: type, name: str, text: str, samples: list[tuple[dict[str, str], float]]) -> Metric:
+    def _family(self, kind: type, name: str, text: str, samples: Sequence[tuple[dict[str, str], float]]) -> Metric:
         names = [*self._labels, *(samples[0][0] if samples else {})]
         family = kind(f"streamderain_{name}", text, labels=names)
         for labels, value in samples:
@@ -82,3 +82,9 @@ class _Collector:
             buckets.append((bound, below))
         family.add_metric(list(self._labels.values()), buckets, histogram.total)
         return family
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """The names, numbered where several are alike: masked addresses may be, and Prometheus refuses such twins."""
+    before = [names[:index].count(name) for index, name in enumerate(names)]
+    return [f"{name} ({count + 1})" if count else name for name, count in zip(names, before, strict=True)]

@@ -157,7 +157,8 @@ class Workers:
             await response.prepare(request)
             try:
                 async for piece in answer.content.iter_any():
-                    await asyncio.wait_for(response.write(piece), _WRITE_SECONDS)
+                    async with asyncio.timeout(_WRITE_SECONDS):  # wait_for may swallow a cancellation
+                        await response.write(piece)
                 await response.write_eof()
             except (aiohttp.ClientError, OSError, TimeoutError):  # one of both sides is gone or stuck
                 _drop(request)
@@ -227,9 +228,11 @@ async def _pump(source: Any, target: Any) -> None:
     """Messages of one WebSocket into the other, until one of them ends."""
     async for message in source:
         if message.type is WSMsgType.TEXT:
-            await asyncio.wait_for(target.send_str(message.data), _WRITE_SECONDS)
+            async with asyncio.timeout(_WRITE_SECONDS):
+                await target.send_str(message.data)
         elif message.type is WSMsgType.BINARY:
-            await asyncio.wait_for(target.send_bytes(message.data), _WRITE_SECONDS)
+            async with asyncio.timeout(_WRITE_SECONDS):
+                await target.send_bytes(message.data)
         else:
             return
 

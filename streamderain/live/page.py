@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable
@@ -18,16 +20,20 @@ from streamderain.live.status import Status
 from streamderain.live.timing import MONOTONIC, Clock
 
 try:
-    from aiohttp import web
+    from aiohttp import http_exceptions, web
 
-    from streamderain.live.door import Door
-    from streamderain.live.routes import DESK, make_app
+    from streamderain.live.desk import DESK
+    from streamderain.live.door import IDLE_SECONDS, Door
+    from streamderain.live.routes import make_app
 except ImportError as missing:
     raise DerainError(
         f"the page needs {missing.name}, which is not installed: pip install 'streamderain[live]'"
     ) from None
 
 _START_SECONDS, _CLOSE_SECONDS = 10.0, 2.0
+_LOG = logging.getLogger("streamderain.page")
+_VISITORS_FAULT = (http_exceptions.HttpProcessingError, ConnectionError, TimeoutError)
+_LOG.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], _VISITORS_FAULT)))
 
 
 class Page:
@@ -90,16 +96,18 @@ class Page:
         self._served.close()
         self._encoder.shutdown(wait=False, cancel_futures=True)
 
-    async def newer(self, number: int, view: str, width: int) -> Encoded | None:
+    async def newer(self, number: int, view: str, width: int) -> Encoded:
         """The next picture after a number, in a view; waits until there is one."""
         async with self._looked_for:
             await self._looked_for.wait_for(lambda: self.pictures.number > number)
-        return await self.newest(view, width)
+        picture = await self.newest(view, width)
+        assert picture is not None
+        return picture
 
     async def newest(self, view: str, width: int) -> Encoded | None:
         """The picture there is, in a view; None before the first."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._encoder, self.pictures.encoded, view, width, self.clock.now())
+        return await loop.run_in_executor(self._encoder, self.pictures.encoded, view, width)
 
     async def _wake(self) -> None:
         self._waking = False
@@ -113,6 +121,9 @@ class Served:
     Args:
         make: makes the application, in that thread.
         listener: bound and listening.
+
+    Raises:
+        Whatever `make` raises.
     """
 
     def __init__(self, make: Callable[[], web.Application], listener: socket.socket) -> None:
@@ -120,9 +131,13 @@ class Served:
         self.loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
         self._up = threading.Event()
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
         self._thread.start()
         self._up.wait(_START_SECONDS)
+        if self._failure is not None:
+            self._thread.join(_CLOSE_SECONDS)
+            raise self._failure
 
     def close(self) -> None:
         """Drop all connections and end the thread."""
@@ -134,12 +149,21 @@ class Served:
         asyncio.set_event_loop(self.loop)
         try:
             self.loop.run_until_complete(self._serve())
+        except BaseException as error:  # a thread has no caller; who starts it raises it
+            self._failure = error
+            if self._up.is_set():
+                _LOG.exception("the page's server has ended")
         finally:
+            self._listener.close()
+            self._up.set()
             self.loop.close()
 
     async def _serve(self) -> None:
         app = self._make()
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=30, shutdown_timeout=0.2)
+        runner = web.AppRunner(
+            app, access_log=None, logger=_LOG, handle_signals=False, handler_cancellation=True,
+            keepalive_timeout=IDLE_SECONDS, shutdown_timeout=0.2,
+        )  # fmt: skip
         await runner.setup()
         door = Door(self._listener, runner.server)
         app[DESK].door = door
@@ -147,8 +171,9 @@ class Served:
         self._up.set()
         await self._over.wait()
         await door.close()
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(runner.cleanup(), _CLOSE_SECONDS / 2)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS / 2):
+                await runner.cleanup()
         rest: list[Awaitable[Any]] = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in rest:
             task.cancel()  # type: ignore[attr-defined]
@@ -164,7 +189,8 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere it would take a port that somebody else has
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(64)
     except (OSError, OverflowError) as error:

@@ -26,11 +26,13 @@ class Encoded:
 
     Attributes:
         number: of the picture, rising.
-        header: what the browser is told: pts and age in seconds and ms, live, size, lengths of the parts.
+        at: as in Shown, for its age.
+        header: what the browser is told: pts in seconds, live, size, lengths of the parts.
         parts: the JPEGs; two (before, after) for a wipe.
     """
 
     number: int
+    at: float
     header: dict[str, Any]
     parts: tuple[bytes, ...]
 
@@ -51,13 +53,12 @@ class Pictures:
             self._shown, self._made = shown, {}
             self.number += 1
 
-    def encoded(self, view: str, width: int, now: float) -> Encoded | None:
+    def encoded(self, view: str, width: int) -> Encoded | None:
         """The newest picture in a view; takes milliseconds where nobody asked for it before.
 
         Args:
             view: one of VIEWS.
             width: pixels that the viewer can show; 0 for all there are. Never enlarged.
-            now: seconds on the run's clock, for the age.
         """
         key = view, _width(width)
         with self._encoding:
@@ -66,8 +67,8 @@ class Pictures:
             if shown is None:
                 return None
             if key not in made and len(made) < _KEPT:
-                made[key] = _encode(shown, number, *key, now)
-            return made.get(key) or _encode(shown, number, *key, now)
+                made[key] = _encode(shown, number, *key)
+            return made.get(key) or _encode(shown, number, *key)
 
 
 def jpeg(frame: Frame, width: int = 0, quality: int = _QUALITY) -> tuple[bytes, int, int]:
@@ -98,7 +99,7 @@ def to_bgr(frame: Frame, width: int = 0) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(picture, turns))
 
 
-def _encode(shown: Shown, number: int, view: str, width: int, now: float) -> Encoded:
+def _encode(shown: Shown, number: int, view: str, width: int) -> Encoded:
     frames = {
         "wipe": lambda: (shown.before, shown.after),
         "after": lambda: (shown.after,),
@@ -109,10 +110,9 @@ def _encode(shown: Shown, number: int, view: str, width: int, now: float) -> Enc
     done = [jpeg(frame, width) for frame in frames]
     header = {
         "pts": float((shown.after.pts or 0) * shown.after.time_base), "live": shown.live,
-        "width": done[0][1], "height": done[0][2], "age_ms": round(1000 * (now - shown.at), 1),
-        "parts": [len(data) for data, _, _ in done],
+        "width": done[0][1], "height": done[0][2], "parts": [len(data) for data, _, _ in done],
     }  # fmt: skip
-    return Encoded(number, header, tuple(data for data, _, _ in done))
+    return Encoded(number, shown.at, header, tuple(data for data, _, _ in done))
 
 
 def _width(asked: int) -> int:
