@@ -12,13 +12,14 @@ from streamderain.frame import Frame
 GRID = 4  # luma pixels per chroma sample at most (4:1:1), so that drawn things cover whole chroma samples
 
 
-def label(frame: Frame, text: str, *, right: bool = False) -> Frame:
+def label(frame: Frame, text: str, *, right: bool = False, middle: bool = False) -> Frame:
     """The frame with white letters on a black box in its upper left or right corner, without where none fits.
 
     Args:
         frame: any frame; corners and letters follow its rotation, so that they stand upright when displayed.
         text: a word or two in ASCII.
         right: the upper right corner instead of the left one.
+        middle: the middle of the picture instead of a corner.
 
     Returns:
         A frame with planes of its own, or the same frame where it is too small for legible letters.
@@ -26,7 +27,7 @@ def label(frame: Frame, text: str, *, right: bool = False) -> Frame:
     box = _text_box(text, *_shown_size(frame))
     if box is None:
         return frame
-    top, left = _corner(frame, box.shape, right)
+    top, left = _corner(frame, box.shape, right, middle)
     coded = np.rot90(box, -quarter_turns(frame.rotation))
     planes = []
     for index, plane in enumerate(frame.planes):
@@ -86,13 +87,17 @@ def _shown_size(frame: Frame) -> tuple[int, int]:
     return size if quarter_turns(frame.rotation) % 2 == 0 else size[::-1]
 
 
-def _corner(frame: Frame, box_shape: tuple[int, ...], right: bool) -> tuple[int, int]:
+def _corner(frame: Frame, box_shape: tuple[int, ...], right: bool, middle: bool) -> tuple[int, int]:
     """First row and column in the coded picture of a box of this (height, width), on the chroma grid."""
     height, width = box_shape
-    margin = height // 2
-    x = _shown_size(frame)[0] - margin - width if right else margin
+    shown_width, shown_height = _shown_size(frame)
+    x = y = height // 2
+    if middle:
+        x, y = (shown_width - width) // 2, (shown_height - height) // 2
+    elif right:
+        x = shown_width - x - width
     first = [0, 0]
-    for (axis, reverse), offset, length in ((across(frame.rotation), x, width), (down(frame.rotation), margin, height)):
+    for (axis, reverse), offset, length in ((across(frame.rotation), x, width), (down(frame.rotation), y, height)):
         start = frame.planes[0].shape[axis] - offset - length if reverse else offset
         first[axis] = start // GRID * GRID
     return first[0], first[1]
