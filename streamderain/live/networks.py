@@ -40,6 +40,7 @@ class Networks:
     ) -> None:
         self._make, self._options = make, {"device": resolve_device(device), "model": model}
         self._loaded: dict[str, Any] = {}
+        known: tuple[str, ...]
         if model is not None:
             first = make(**self._options)
             self._loaded[first.profile] = first

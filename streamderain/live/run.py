@@ -92,7 +92,8 @@ class LiveRun:
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join(_CLOSE_SECONDS)
-        for end in (self.camera, *self.outputs):
+        ends: list[Camera | Output] = [self.camera, *self.outputs]
+        for end in ends:
             try:
                 end.close()
             except Exception as error:  # the other outputs must be completed all the same
