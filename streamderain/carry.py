@@ -12,7 +12,7 @@ from streamderain.containers import describes_sound, substitute
 _STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_frames",
                "number_of_bytes", "bps", "vendor_id", "rotate"}  # fmt: skip
 
-_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ def _is_bitmap(stream: Any) -> bool:
 def _add_copy(output: Any, stream: Any) -> Any:
     added = output.add_stream_from_template(stream, opaque=True)
     if stream.type == "audio" and stream.codec_context.layout.name.endswith("channels"):  # mov wants them named
-        added.codec_context.layout = _LAYOUTS.get(stream.codec_context.channels, stream.codec_context.layout)
+        added.codec_context.layout = LAYOUTS.get(stream.codec_context.channels, stream.codec_context.layout)
     added.metadata.update(live_tags(stream.metadata))
     added.disposition = stream.disposition
     return added

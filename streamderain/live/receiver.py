@@ -193,9 +193,8 @@ class Receiver:
             return
         now = self._clock.now()
         if self.connected:
-            self.connected = False
-            if now - self._since >= _STEADY_SECONDS:
-                self._lost_since = now
+            self.connected, self._lost_since = False, now
+            if now - self._since >= _STEADY_SECONDS:  # one that hangs up at once is asked once a second
                 self._backoff.reset()
             self._status.lost_camera()
             self._tell("lost", str(error), now)
