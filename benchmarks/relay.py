@@ -5,6 +5,8 @@ import asyncio
 import random
 from dataclasses import dataclass
 
+_PIECE_BYTES, _UNDER_WAY = 4096, 64
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -39,19 +41,33 @@ async def tcp(port: int, target: tuple[str, int], line: Line) -> asyncio.Server:
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: Line) -> None:
-    chance, due = random.Random(line.seed), 0.0
-    loop = asyncio.get_running_loop()
-    try:
-        while piece := await reader.read(8192):
-            due = max(due, loop.time() + line.delay_s + chance.random() * line.jitter_s)
+    """Pieces wait side by side, so that delay takes nothing from the bandwidth; they leave in order."""
+    chance, loop = random.Random(line.seed), asyncio.get_running_loop()
+    under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_UNDER_WAY)
+
+    async def read() -> None:
+        free = 0.0
+        while piece := await reader.read(_PIECE_BYTES):
+            due = loop.time() + line.delay_s + chance.random() * line.jitter_s
             if line.bytes_per_s:
-                due += len(piece) / line.bytes_per_s
-            await asyncio.sleep(due - loop.time())
+                free = max(free, loop.time()) + len(piece) / line.bytes_per_s
+                due += free - loop.time()
+            await under_way.put((due, piece))
+        await under_way.put((0.0, b""))
+
+    reading = asyncio.ensure_future(read())
+    try:
+        while True:
+            due, piece = await under_way.get()
+            if not piece:
+                break
+            await asyncio.sleep(max(0.0, due - loop.time()))
             writer.write(piece)
             await writer.drain()
     except OSError:
         pass
     finally:
+        reading.cancel()
         writer.close()
 
 
