@@ -126,10 +126,16 @@ def summary(run: Run, before: dict[float, float], after: dict[float, float]) -> 
         "reconnects": last["reconnects"] - first["reconnects"],
         "rss_mb": [round(run.samples[i]["rss_mb"]) for i in (0, -1)],
         "rss_growth_second_half_mb": round(half[-1]["rss_mb"] - half[0]["rss_mb"], 1),
-        "descriptors": [run.samples[i]["descriptors"] for i in (0, -1)],
-        "threads": [run.samples[i]["threads"] for i in (0, -1)],
+        "most_descriptors_per_half": _most_per_half(run.samples, "descriptors"),
+        "most_threads_per_half": _most_per_half(run.samples, "threads"),
         "network": last["network"],
     }
+
+
+def _most_per_half(samples: list[Sample], key: str) -> list[int]:
+    """The most in the first and in the second half: what grows is larger in the second."""
+    half = max(1, len(samples) // 2)
+    return [max(sample[key] for sample in part) for part in (samples[:half], samples[-half:])]
 
 
 def measured(run: Run, seconds: float, **rules: Any) -> dict[str, Any]:
