@@ -12,6 +12,7 @@ import click
 import pytest
 
 from streamderain.cli import main
+from streamderain.live import supervisor
 from streamderain.live.config import read_config
 from streamderain.live.metrics import exposition
 from streamderain.live.status import Status
@@ -225,7 +226,7 @@ def test_the_unit_is_narrow_and_stops_in_order(service):
     expected = {"DynamicUser": "yes", "NoNewPrivileges": "yes", "ProtectSystem": "strict", "ProtectHome": "yes",
                 "KillSignal": "SIGTERM", "Restart": "always", "CapabilityBoundingSet": ""}
     assert {name: service[name] for name in expected} == expected
-    assert int(service["TimeoutStopSec"]) > 25  # what the supervisor gives its workers
+    assert int(service["TimeoutStopSec"]) > supervisor.CLOSE_SECONDS
     assert service["MemoryMax"] and "NUMBA_CACHE_DIR=%C/streamderain" in service["Environment"]
     assert service["CacheDirectory"] == service["StateDirectory"] == "streamderain"
 
