@@ -76,7 +76,7 @@ def keep_up(minutes: float, run_options: list[str]) -> tuple[Run, dict[str, Any]
 
 def overload(minutes: float, run_options: list[str]) -> tuple[Run, dict[str, Any]]:
     """A network asked for by name that needs at least twice the time there is."""
-    with Run("testsrc=640x480@30", "--profile", "realtime", *run_options) as run:
+    with Run("testsrc=1024x576@30", "--profile", "realtime", *run_options) as run:
         return run, measured(run, 60 * minutes)
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 from clips import clip
 from live_fakes import FakeClock
@@ -91,6 +92,20 @@ def test_a_paced_file_keeps_its_pace_and_begins_again():
     assert clock.now() - 1000 == pytest.approx(129 / 25, abs=0.05)
     assert np.array_equal(found[0].frame.planes[0], found[125].frame.planes[0])
     assert found[0].frame.side == {}
+
+
+def test_closing_ends_the_decoders_threads():
+    def threads():
+        return psutil.Process().num_threads()
+
+    pictures(opened(str(SAMPLE), FakeClock(), pace=True), 3)
+    before = threads()
+    for _ in range(5):
+        connection = opened(str(SAMPLE), FakeClock(), pace=True)
+        next(iter(connection))
+        connection.close()
+        del connection
+        assert threads() <= before
 
 
 def test_a_machine_too_slow_for_a_file_plays_it_slower_and_not_late():

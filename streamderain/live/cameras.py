@@ -1,6 +1,7 @@
 """Opens any kind of camera by its address. A door to PyAV: network streams, paced files and Linux cameras."""
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -216,6 +217,9 @@ class _Stream:
     def close(self) -> None:
         """See Connection."""
         self._container.close()
+        self._container = self._video = self._sound = None
+        self._wanted = []
+        gc.collect()  # PyAV's containers and streams hold each other, and with them the threads of the decoder
 
     def _decoded(self, packet: Any) -> Iterator[Picture | Heard | None]:
         try:
