@@ -1,7 +1,9 @@
 """Every kind of source: opened by its address, refused in one line, and unable to reach where it should not."""
 from __future__ import annotations
 
+import gc
 import http.server
+import socket
 import threading
 from contextlib import suppress
 from fractions import Fraction
@@ -94,18 +96,36 @@ def test_a_paced_file_keeps_its_pace_and_begins_again():
     assert found[0].frame.side == {}
 
 
-def test_closing_ends_the_decoders_threads():
-    def threads():
-        return psutil.Process().num_threads()
+def test_a_connection_that_ends_takes_its_decoders_threads_with_it(tmp_path):
+    clip(tmp_path / "a.ts", range(0, 1000, 40))
+    data = (tmp_path / "a.ts").read_bytes()
+    listener = socket.create_server(("127.0.0.1", 0))
+    port, counts = listener.getsockname()[1], []
 
-    pictures(opened(str(SAMPLE), FakeClock(), pace=True), 3)
-    before = threads()
-    for _ in range(5):
-        connection = opened(str(SAMPLE), FakeClock(), pace=True)
-        next(iter(connection))
-        connection.close()
-        del connection
-        assert threads() <= before
+    def hang_up():
+        with suppress(OSError):
+            while True:
+                line, _ = listener.accept()
+                line.sendall(data)
+                line.close()
+
+    threading.Thread(target=hang_up, daemon=True).start()
+    gc.collect()
+    gc.disable()  # nothing may have to wait for it
+    try:
+        for _ in range(4):
+            connection = opened(f"tcp://127.0.0.1:{port}")
+            try:
+                with pytest.raises(CameraError, match="ended the stream"):
+                    for _ in connection:
+                        pass
+            finally:
+                connection.close()
+            counts.append(psutil.Process().num_threads())
+    finally:
+        gc.enable()
+        listener.close()
+    assert counts[-1] <= counts[0]
 
 
 def test_a_machine_too_slow_for_a_file_plays_it_slower_and_not_late():
@@ -224,8 +244,6 @@ def test_the_first_key_frame_is_not_lost():
 # --- udp ---
 @needs_ffmpeg
 def test_mpegts_over_udp_with_losses_flags_what_it_conceals():
-    import socket
-
     port = free_port(socket.SOCK_DGRAM)
     with lossy_line(port, 0.1) as near, ts_sender(f"udp://127.0.0.1:{near}?pkt_size=188", size="640x360", key_every=10):
         connection = opened(f"udp://127.0.0.1:{port}", connect_seconds=20.0, read_seconds=20.0)

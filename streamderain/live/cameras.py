@@ -1,7 +1,6 @@
 """Opens any kind of camera by its address. A door to PyAV: network streams, paced files and Linux cameras."""
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -217,9 +216,9 @@ class _Stream:
     def close(self) -> None:
         """See Connection."""
         self._container.close()
+        # the generator that reads holds this object, and this object would hold the decoder and its threads
         self._container = self._video = self._sound = None
         self._wanted = []
-        gc.collect()  # PyAV's containers and streams hold each other, and with them the threads of the decoder
 
     def _decoded(self, packet: Any) -> Iterator[Picture | Heard | None]:
         try:

@@ -1,7 +1,6 @@
 """A live run: the newest frame from the camera, derained, to every output, within a bounded time, for ever."""
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -105,7 +104,6 @@ class LiveRun:
             self._ladder.follow(self._controls.settings.profile)
             self._take_rung()
             self._networks.warm_up(self._ladder.rung)
-            gc.freeze()  # what is loaded now stays: tidying up after a camera need not look at it
             self.camera.start()
             while not self._stop.is_set():
                 captured = self.camera.newest(STAND_IN_SECONDS)
