@@ -19,11 +19,12 @@ from streamderain.core.matching import Guide, MatchField, SearchSettings
 from streamderain.engine import Engine
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
-from streamderain.scaling import enlarged, shrunk
+from streamderain.scaling import enlarged, lightened, shrunk
 
 Picture = Frame | np.ndarray
 ARRAY_FORMAT = PixelFormat(family="rgb", full_range=True)
 SEARCH = SearchSettings()
+_REACH_PX = 4  # half of a broad streak, in the smaller picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,8 @@ class Derainer:
         rain = self._rain(current, following)
         with self._timed("subtract"):
             derained = current.with_planes(colour.subtract_rain(current.planes, rain, current.format, self.strength))
+            if self.scale > 1:
+                derained = lightened(current, derained, _REACH_PX * self.scale)
         self.frames += 1
         if isinstance(frame, np.ndarray):
             return np.stack(derained.planes, axis=-1)

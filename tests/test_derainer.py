@@ -13,6 +13,7 @@ from streamderain.core.checkpoint import save_generator
 from streamderain.core.colour import PixelFormat
 from streamderain.core.stream import StreamConfig, StreamGenerator
 from streamderain.errors import DerainError
+from streamderain.scaling import lightened
 
 SIZE = (36, 52)
 
@@ -425,3 +426,20 @@ def test_another_scale_in_the_middle_begins_anew(model):
     changed(frames[0])
     changed.scale = 2
     assert_array_equal(changed(frames[1]), fresh(frames[1]))
+
+
+@pytest.mark.parametrize("pixel_format", FORMATS, ids=lambda f: f"{f.family}{f.bit_depth}{f.transfer}")
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_nothing_becomes_darker_than_its_surroundings_were(pixel_format, rotation):
+    before = Frame(planes_of(pixel_format), pixel_format, rotation=rotation)
+    darker = before.with_planes(tuple(plane // 4 for plane in before.planes))
+    found = lightened(before, darker, 2)
+    rows = before.planes[0] if rotation == 0 else before.planes[0].T
+    padded = np.pad(rows, ((0, 0), (2, 2)), mode="edge").astype(int)
+    lowest = np.min([padded[:, k : k + rows.shape[1]] for k in range(5)], axis=0)
+    lowest = lowest if rotation == 0 else lowest.T
+    assert_array_equal(found.planes[0], np.maximum(darker.planes[0], lowest))
+    assert found.planes[0].dtype == before.planes[0].dtype
+    assert_array_equal(lightened(before, before, 2).planes[0], before.planes[0])
+    if pixel_format.family == "yuv":
+        assert_array_equal(found.planes[1], darker.planes[1])
