@@ -38,8 +38,8 @@ def lightened(before: Frame, after: Frame, reach: int) -> Frame:
     """The derained frame, nowhere darker than the darkest of its surroundings in the same row was with rain.
 
     An enlarged rain layer is softer than the streaks: it takes too much beside them, and would leave dark dashes at
-    night. Where nothing was taken nothing changes. (Rain100L, every seventh picture at half size: 28.97 dB without this,
-    29.14 dB with it.)
+    night. Where nothing was taken nothing changes. (Rain100L, every seventh picture at half size: 28.97 dB without,
+    29.14 dB with.)
 
     Args:
         before: with rain.
