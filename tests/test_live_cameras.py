@@ -128,6 +128,17 @@ def test_a_connection_that_ends_takes_its_decoders_threads_with_it(tmp_path):
     assert counts[-1] <= counts[0]
 
 
+def test_a_file_that_is_gone_at_the_next_turn_is_said(tmp_path):
+    clip(tmp_path / "a.mkv")
+    connection = opened(str(tmp_path / "a.mkv"), FakeClock(), pace=True)
+    try:
+        with pytest.raises(CameraError, match=r"a\.mkv"):
+            for _ in connection:
+                (tmp_path / "a.mkv").unlink(missing_ok=True)
+    finally:
+        connection.close()
+
+
 def test_a_machine_too_slow_for_a_file_plays_it_slower_and_not_late():
     clock = FakeClock()
     owns, lags = [], []

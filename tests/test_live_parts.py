@@ -29,6 +29,10 @@ WORDS = st.text("abcXYZ019-_.~!$", min_size=4, max_size=12)
     ("http://cam/video?user=me&pwd=hunter2&n=1", "http://cam/video?user=***&pwd=***&n=1"),
     ("srt://host:9?passphrase=hunter22222&mode=caller", "srt://host:9?passphrase=***&mode=caller"),
     ("rtsp://me:p@ss@cam/1", "rtsp://***@cam/1"),
+    ("rtsp://me:pa/ss?#x@cam/1", "rtsp://***@cam/1"),
+    ("rtsp://me:pa[ss]@cam/1", "rtsp://***@cam/1"),
+    ("rtsp://cam/user=admin_password=XYZ_channel=1_stream=0", "rtsp://cam/user=***"),
+    ("rtmp://live.example/app/abcd-efgh", "rtmp://live.example/app/***"),
     ("0", "0"),
     ("/dev/video0", "/dev/video0"),
     ("udp://239.0.0.1:5000", "udp://239.0.0.1:5000"),
@@ -47,6 +51,14 @@ def test_no_password_in_any_form_of_an_address(user, password):
     error = f"cannot open {address.secret}: 401 for {password}"
     for text in (str(address), repr(address), f"{address}", address.hide(error), repr([address])):
         assert password not in text
+
+
+@pytest.mark.parametrize("password", ["it's-secret", 'a "secret"', "two secrets", "<secret>", "a[secret", "100%secret"])
+def test_whatever_a_password_holds_it_is_not_shown(password):
+    address = Address(f"rtsp://me:{password}@cam/1")
+    for text in (str(address), repr(address), address.hide(f"cannot open {address.secret}"), address.hide(password)):
+        assert "secret" not in text
+    assert str(address) == "rtsp://***@cam/1" and address.has_secret
 
 
 def test_an_encoded_password_is_hidden_in_both_forms():

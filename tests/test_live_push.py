@@ -1,6 +1,7 @@
 """Pushes: real receivers, peers that hang up, stall or refuse, and what the list of processes shows."""
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -22,6 +23,7 @@ from live_peers import free_port, needs_ffmpeg, wait_until
 from live_receivers import FfmpegReceiver, TcpPeer, hang_up, needs_srt, probe, refuse, swallow, take_nothing
 
 from streamderain.errors import DerainError
+from streamderain.live import push as push_module
 from streamderain.live.address import Address
 from streamderain.live.broadcast import Broadcast
 from streamderain.live.moments import SessionInfo, Shown, Sound
@@ -179,6 +181,21 @@ def test_a_peer_that_hangs_up_is_tried_again_and_nothing_grows():
     texts = [event.text for event in status.events if event.kind == "push"]
     assert 1 <= len(texts) <= 4 and len(set(texts)) == len(texts)
     assert account(status).taken + account(status).dropped == camera.shown
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(monkeypatch):
+    real, left = push_module.PushChild, [1, 1]
+
+    def scarce():
+        if left:
+            left.pop()
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        return real()
+
+    monkeypatch.setattr(push_module, "PushChild", scarce)
+    with TcpPeer(swallow) as peer, pushed(f"tcp://127.0.0.1:{peer.port}") as (_, status, _camera):
+        wait_until(lambda: account(status).state == "working", 60)
+    assert any("temporarily unavailable" in event.text for event in status.events)
 
 
 def test_a_process_that_is_killed_is_started_again():

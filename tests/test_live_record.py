@@ -284,6 +284,36 @@ def test_a_disk_that_refuses_is_told_once_and_tried_less_and_less_often(tmp_path
     assert len(status.events) == 1
     assert names(tmp_path) == []
     assert (recorder.account.taken, recorder.account.dropped) == (0, 5)
+    assert recorder.account.state == "failed"  # the end is missing
+
+
+def test_what_need_not_be_kept_makes_room_on_a_full_disk(tmp_path, monkeypatch):
+    record(Recording(tmp_path / "a.mkv", seconds=2), material())
+    recording = Recording(tmp_path / "a.mkv", keep=Keep(count=2))
+    assert len(recording.segments()) == 4
+
+    class Refusing(segment.NewFile):
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(segment, "NewFile", Refusing)
+    record(recording, material(5))
+    assert len(recording.segments()) == 2
+
+
+def test_what_is_written_is_on_the_disk_within_a_second(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(segment.NewFile, "sync", lambda file: synced.append(clock.now()))
+    clock = FakeClock()
+    recorder = Recorder(Recording(tmp_path / "a.mkv"), status=Status(), clock=clock, ask_key=lambda: None, wall=Wall())
+    for packet in material(50, sound=False):
+        taken = recorder.account.taken
+        recorder.put(packet)
+        wait_until(lambda: recorder.account.taken > taken)  # noqa: B023
+        clock.advance(0.1)
+    assert len(synced) >= 4
+    recorder.end()
+    assert recorder.join(10) and recorder.account.state == "waiting"
 
 
 def test_a_slow_disk_never_slows_the_encoder_and_loses_whole_groups(tmp_path, monkeypatch):

@@ -135,6 +135,14 @@ def test_a_camera_that_hangs_without_a_word_is_stood_in_for_too():
     assert bench.camera.connected and 5 <= bench.status.stand_ins <= 10
 
 
+def test_a_camera_whose_every_frame_is_late_does_not_starve_the_outputs():
+    bench = Bench()
+    bench.line_up(1, width=320, height=240)
+    bench.line_up(100, age=0.6)
+    bench.go()
+    assert bench.status.lost["late"] == 100 and bench.status.stand_ins > 5
+
+
 def test_before_the_first_frame_nothing_stands_in():
     bench = Bench()
     bench.camera.connected = False

@@ -6,19 +6,25 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from streamderain.errors import DerainError
 
 MASK = "***"
-_USER_INFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/?#\s'\"]*@")
+_USER_INFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s'\"<>]*@")
 _SECRET_WORDS = "pass|passwd|password|passphrase|pwd|token|key|secret|auth|signature|sig|streamid|user|username|login"
-_SECRET_QUERY = re.compile(rf"(?P<name>[?&;](?:[\w.-]*(?:{_SECRET_WORDS})[\w.-]*)=)[^&;#\s'\"]*", re.IGNORECASE)
+# DVRs write /user=admin_password=1234_channel=1
+_SECRET_QUERY = re.compile(rf"(?P<name>[?&;/_](?:[\w.-]*(?:{_SECRET_WORDS})[\w.-]*)=)[^&;#\s'\"]*", re.IGNORECASE)
+
+# Who knows the last part of an RTMP address, /app/key, may send
+_STREAM_KEY = re.compile(r"(?P<place>rtmps?://[^/\s'\"<>]+/[^\s'\"<>]*/)[^/\s'\"<>]+", re.IGNORECASE)
 
 
 def mask(text: str) -> str:
-    """The text with the user, password and secret parameters of every address in it replaced by ***."""
-    return _SECRET_QUERY.sub(rf"\g<name>{MASK}", _USER_INFO.sub(rf"\g<scheme>{MASK}@", text))
+    """The text with user, password, stream key and secret parameters of every address in it replaced by ***."""
+    shown = _USER_INFO.sub(rf"\g<scheme>{MASK}@", text)
+    shown = _SECRET_QUERY.sub(rf"\g<name>{MASK}", shown)
+    return _STREAM_KEY.sub(rf"\g<place>{MASK}", shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +38,14 @@ class Address:
     secret: str = field(repr=False)
 
     def __str__(self) -> str:
-        return mask(self.secret)
+        head, found, rest = self.secret.partition("://")
+        if not found:
+            return self.secret
+        _, has_login, place = rest.rpartition("@")  # a password may hold any character, another @ too
+        return mask(f"{head}://{MASK}@{place}" if has_login else self.secret)
 
     def __repr__(self) -> str:
-        return f"Address({mask(self.secret)!r})"
+        return f"Address({str(self)!r})"
 
     @property
     def scheme(self) -> str:
@@ -55,9 +65,11 @@ class Address:
         return mask(shown)
 
     def _secrets(self) -> list[str]:
-        parts = urlsplit(self.secret) if self.scheme else None
-        found = {part for part in (parts.password if parts else None,) if part}
+        login = self.secret.partition("://")[2].rpartition("@")[0] if self.scheme else ""
+        found = {login, login.partition(":")[2]}
         found |= {match.group(0).split("=", 1)[1] for match in _SECRET_QUERY.finditer(self.secret)}
+        key = self.secret.rpartition("/")[2] if _STREAM_KEY.search(self.secret) else ""
+        found |= {key} if len(key) > 7 else set()  # a short one is a word of the language
         found |= {unquote(word) for word in found}
         return sorted((word for word in found if len(word) > 2), key=len, reverse=True)
 

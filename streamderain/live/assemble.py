@@ -18,7 +18,7 @@ from streamderain.live.controls import Controls, Settings
 from streamderain.live.moments import Output, Sound
 from streamderain.live.networks import Networks
 from streamderain.live.options import CameraOptions, PageOptions, on_free_port
-from streamderain.live.receiver import Open, Receiver
+from streamderain.live.receiver import LAG_SECONDS, Open, Receiver
 from streamderain.live.run import LiveRun, watch
 from streamderain.live.status import Status
 from streamderain.live.timing import MONOTONIC, Clock
@@ -124,6 +124,7 @@ def assemble(
         receiver = Receiver(
             camera.source, _wish(camera), status=status, clock=clock, on_sound=hear,
             open=_once(ended) if camera.once else open_camera,
+            lag_seconds=min(LAG_SECONDS, camera.max_latency_ms / 1000),
         )  # fmt: skip
         run = LiveRun(
             receiver, outputs, networks, controls=controls, status=status,
@@ -191,7 +192,8 @@ def _once(ended: Callable[[], None]) -> Open:
         if opened.is_set():
             ended()
             raise CameraError(f"{address} has ended", "ended")
+        connection = open_camera(address, wish, clock)
         opened.set()
-        return open_camera(address, wish, clock)
+        return connection
 
     return open_it

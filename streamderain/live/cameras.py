@@ -214,7 +214,9 @@ class _Stream:
         self._video.codec_context.skip_frame = "NONKEY" if hurried else "DEFAULT"
 
     def close(self) -> None:
-        """See Connection."""
+        """See Connection; may be called again."""
+        if self._container is None:
+            return
         self._container.close()
         # the generator that reads holds this object, and this object would hold the decoder and its threads
         self._container = self._video = self._sound = None

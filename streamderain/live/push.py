@@ -175,13 +175,20 @@ class Pusher:
         self.feed.missed(coded is not None)
         while coded is not None and not self._ending.is_set():
             coded = self._attempt(coded)
-        self.account.state = "waiting" if self.account.state == "working" else self.account.state
+        if self.account.state == "working":
+            self.account.state = "waiting"
+        elif self.account.restarts > 0:
+            self.account.state = "failed"  # the exit code says that the peer lacks the end
 
     def _attempt(self, first: Coded) -> Coded | None:
         """One process from its start to its end; returns the packet whose tracks the next one is for."""
         self.feed.pause()
         began, successor = self._clock.now(), None
-        child = self._child = PushChild()
+        try:
+            child = self._child = PushChild()
+        except OSError as error:  # no process or no memory to be had now: it may be better later
+            self._rest(str(error.strerror or error).lower(), steady=False)
+            return first
         try:
             self._send(child, pack_orders(self._push.orders | _units(first), self._model_of(first)))
             if self._connected(child, began):

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from typing import Any
@@ -14,6 +13,7 @@ import av
 
 from streamderain.live.coded import Coded
 from streamderain.live.segment import packet_of, streams_like
+from streamderain.live.spawn import python
 
 _GROUPS = hasattr(os, "killpg")
 
@@ -32,7 +32,7 @@ class PushChild:
         self.changed = threading.Event()
         self._error = ""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "streamderain.live.pusher"],
+            python("-m", "streamderain.live.pusher"),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
             start_new_session=_GROUPS,  # Ctrl-C is for us; and a whole group can be killed
         )  # fmt: skip

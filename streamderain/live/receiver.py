@@ -37,6 +37,7 @@ class Receiver:
         status: counts and tells everything; its `began` is where the run's time begins.
         clock: the run's.
         on_sound: called with every piece of sound, in the receiver's thread.
+        lag_seconds: pictures older than this are late ones; a run that drops earlier says so here.
         open: opens a connection; tests put their own in its place.
 
     Attributes:
@@ -51,11 +52,12 @@ class Receiver:
         status: Status,
         clock: Clock = MONOTONIC,
         on_sound: Callable[[Sound], None] = lambda sound: None,
+        lag_seconds: float = LAG_SECONDS,
         open: Open = open_camera,
     ) -> None:
         self.connected = False
         self._address, self._wish, self._status, self._clock = address, wish, status, clock
-        self._on_sound, self._open = on_sound, open
+        self._on_sound, self._open, self._lag = on_sound, open, lag_seconds
         self._timeline = Timeline(status.began)
         self._backoff = Backoff()
         self._session = 0
@@ -163,7 +165,7 @@ class Receiver:
             self._fresh.notify()
 
     def _keep_up(self, now: float, age: float, connection: Connection) -> None:
-        if age <= LAG_SECONDS:
+        if age <= self._lag:
             self._late_since = None
         elif self._late_since is None:
             self._late_since = now

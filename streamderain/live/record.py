@@ -19,6 +19,7 @@ from streamderain.outputs import Unfinished, full
 
 SUFFIX = ".mkv"
 _QUEUE_SECONDS = 20.0  # a disk may be slow for a while
+_SYNC_SECONDS = 1.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
 _LOOK_SECONDS = 0.2
 
@@ -108,6 +109,7 @@ class Recorder:
         self._again_at: float | None = None
         self._dropped_before: int | None = None  # while it cannot write: the count when that began
         self._told_prune = False
+        self._synced = clock.now()
         self._thread = threading.Thread(target=self._work, name="record", daemon=True)
         self._thread.start()
 
@@ -144,7 +146,9 @@ class Recorder:
         for each in self._order.rest():
             self._safely(self._write, each)
         self._safely(self._complete)
-        if self.account.state == "working":
+        if self._dropped_before is not None:
+            self.account.state = "failed"  # the exit code says that the end is missing
+        elif self.account.state == "working":
             self.account.state = "waiting"
 
     def _in_order(self, coded: Coded) -> list[Coded]:
@@ -171,6 +175,9 @@ class Recorder:
         assert segment is not None
         segment.write(coded)
         self.feed.wrote(coded.is_video)
+        if self._clock.now() - self._synced >= _SYNC_SECONDS:
+            segment.sync()
+            self._synced = self._clock.now()
         return None
 
     def _is_full(self, segment: Segment, coded: Coded) -> bool:
@@ -220,6 +227,7 @@ class Recorder:
         if self._segment is not None:
             self._segment.abandon()
             self._segment = None
+        self._prune()  # what need not be kept any longer may be what fills the disk
         reason = full(error) if isinstance(error, OSError) else str(getattr(error, "strerror", None) or error)
         if self._dropped_before is None:
             line = f"{self.name} cannot be written: {reason}; what is finished is kept, and it goes on when it can"

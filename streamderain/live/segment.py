@@ -38,6 +38,7 @@ class Segment:
     def __init__(self, path: Path, first: Coded, now: datetime) -> None:
         self.path, self.tracks, self.begins = path, first.tracks, first.seconds
         self.largest_group = self._group = 0
+        self._named = False
         self._file, self._header = NewFile(path), 0
         try:
             self._container = av.open(
@@ -63,6 +64,17 @@ class Segment:
         self._group += len(coded.data)
         self.largest_group = max(self.largest_group, self._group)
         self._container.mux_one(packet_of(coded, self._streams[coded.is_video], self.begins))
+
+    def sync(self) -> None:
+        """What was written, and the file's name, shall survive a power cut."""
+        self._file.sync()
+        if not self._named and hasattr(os, "O_DIRECTORY"):
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        self._named = True
 
     def complete(self) -> None:
         """Write length and index."""

@@ -10,7 +10,6 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import IO, Any
 
 from streamderain.live.journal import Hide, Teller, hider
 from streamderain.live.options import CameraOptions, plain
+from streamderain.live.spawn import python
 from streamderain.live.timing import MONOTONIC, Clock
 
 MODULE = "streamderain.live.worker"
@@ -92,7 +92,7 @@ class Keeper:
         self.name, self.token, self.restarts = name, secrets.token_urlsafe(32), 0
         self.port: int | None = None
         self._options, self._environment, self._teller, self._clock = options, dict(environment), teller, clock
-        self._command = tuple(command) or _worker_command()
+        self._command = tuple(command) or python("-m", MODULE)
         self._hide: Hide = hider(options.addresses)
         self._status: dict[str, Any] = {}
         self._heard_at = clock.now()
@@ -279,9 +279,3 @@ class Supervisor:
         deadline = self._clock.now() + CLOSE_SECONDS
         for keeper in self.keepers.values():
             keeper.close(max(0.1, deadline - self._clock.now()))
-
-
-def _worker_command() -> tuple[str, ...]:
-    """Our interpreter on the worker; modules of the working folder are found there only if they are found here."""
-    here = os.getcwd() in sys.path or "" in sys.path
-    return (sys.executable, *(() if here else ("-P",)), "-m", MODULE)

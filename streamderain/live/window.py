@@ -17,6 +17,7 @@ from streamderain.frame import Frame
 from streamderain.live.controls import Controls
 from streamderain.live.moments import Shown, Sound
 from streamderain.live.pictures import to_bgr
+from streamderain.live.spawn import python
 from streamderain.live.status import Status
 from streamderain.live.timing import MONOTONIC, Clock
 
@@ -226,7 +227,7 @@ def check_display() -> None:
     # PyAV was loaded before OpenCV (both bring X libraries of one name), so that one loads them in our order.
     loaded = list(sys.modules)
     order = "import av; " if "av" in loaded and loaded.index("av") < loaded.index("cv2") else ""
-    command = [sys.executable, "-c", order + _PROBE]
+    command = python("-c", order + _PROBE)
     try:
         probe = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_PROBE_SECONDS)
     except subprocess.TimeoutExpired:
