@@ -201,3 +201,132 @@ def streaks(drops, shape):
             if abs(sideways) * cosine <= 3 * sigma:
                 layer[y, x] += amplitude * fade * math.exp(-0.5 * (sideways * cosine / sigma) ** 2)
     return layer
+
+
+# --- anti-aliasing: one output sample at a time ---
+def blur_pool(plane):
+    """[1, 2, 1] x [1, 2, 1] / 16 around every second sample of (H, W); beyond the border the plane is reflected."""
+    H, W = plane.shape
+    out = np.zeros((-(-H // 2), -(-W // 2)))
+    for y, x in np.ndindex(*out.shape):
+        for dy, dx in np.ndindex(3, 3):
+            row, column = 2 * y + dy - 1, 2 * x + dx - 1
+            row = -row if row < 0 else min(row, 2 * (H - 1) - row)
+            column = -column if column < 0 else min(column, 2 * (W - 1) - column)
+            out[y, x] += (1, 2, 1)[dy] * (1, 2, 1)[dx] * plane[row, column] / 16
+    return out
+
+
+def blur_upsample(plane):
+    """Every sample of (H, W) spread over 4x4 by [1, 3, 3, 1] x [1, 3, 3, 1] / 16, two apart; the border is repeated."""
+    H, W = plane.shape
+    spread = np.zeros((2 * H + 6, 2 * W + 6))
+    for y, x in np.ndindex(H + 2, W + 2):
+        value = plane[min(max(y - 1, 0), H - 1), min(max(x - 1, 0), W - 1)]
+        for dy, dx in np.ndindex(4, 4):
+            spread[2 * y + dy, 2 * x + dx] += (1, 3, 3, 1)[dy] * (1, 3, 3, 1)[dx] * value / 16
+    return spread[3:-3, 3:-3]
+
+
+# --- sampled patches: the published loop over a window's places ---
+def patch_at(image, centre, side):
+    """The patch of (C, H, W) that a centre stands for: side / 2 before it, the rest from it on."""
+    y, x = (int(place) - side // 2 for place in centre)
+    return image[:, y : y + side, x : x + side]
+
+
+def candidates(shape, anchor, sampler):
+    """Centres in the window around an anchor whose patches lie inside (H, W), in raster order."""
+    half, reach = sampler.patch_size // 2, sampler.search_size // 2
+    rows, columns = (
+        [place for place in range(int(at) - reach, int(at) + reach, sampler.stride) if half <= place <= size - half]
+        for at, size in zip(anchor, shape, strict=True)
+    )
+    return [(y, x) for y in rows for x in columns]
+
+
+def patch_distance(image, one, other, side):
+    """Squared Euclidean distance of two patches of (C, H, W), float64."""
+    return float(((patch_at(image, one, side) - patch_at(image, other, side)) ** 2).sum())
+
+
+def nonlocal_patches(image, anchor, k, sampler):
+    """The k nearest candidates of an anchor, nearest first, ties in raster order; each min_distance from the others."""
+    places = candidates(image.shape[1:], anchor, sampler)
+    ranked = sorted(places, key=lambda place: patch_distance(image, place, anchor, sampler.patch_size))
+    chosen = []
+    for y, x in ranked:
+        if all(max(abs(y - row), abs(x - column)) >= sampler.min_distance for row, column in chosen):
+            chosen.append((y, x))
+    return chosen[:k]
+
+
+def reverse_nonlocal(image, query, pool, k, side):
+    """Numbers of the k patches of a pool that are least like the query's."""
+    ranked = sorted(range(len(pool)), key=lambda number: -patch_distance(image, query, pool[number], side))
+    return set(ranked[:k])
+
+
+# --- contrastive losses: one anchor and one pair at a time, as the sums are written ---
+def patch_nce(query, key, temperature, pool=None, negative=None):
+    """InfoNCE of each query's own key against the other keys, or against those of a pool that a mask names."""
+    losses = []
+    for s in range(len(query)):
+        if pool is None:
+            others = [key[t] for t in range(len(key)) if t != s]
+        else:
+            others = [pool[t] for t in range(len(pool)) if negative[s, t]]
+        own = math.exp(query[s] @ key[s] / temperature)
+        losses.append(-math.log(own / (own + sum(math.exp(query[s] @ other / temperature) for other in others))))
+    return sum(losses) / len(losses)
+
+
+def layer_loss(image, rain, temperature):
+    """Supervised contrast of two labels: over all anchors, the mean over their positives of each one's log-share."""
+    z = [*image, *rain]
+    total = 0.0
+    for i in range(len(z)):
+        others = [a for a in range(len(z)) if a != i]
+        positives = [p for p in others if (p < len(image)) == (i < len(image))]
+        everything = sum(math.exp(z[i] @ z[a] / temperature) for a in others)
+        shares = [math.log(math.exp(z[i] @ z[p] / temperature) / everything) for p in positives]
+        total -= sum(shares) / len(positives)
+    return total / len(z)
+
+
+def loose_direction(own, other, temperature):
+    """The sum over positives inside the logarithm."""
+    losses = []
+    for i in range(len(own)):
+        near = sum(math.exp(own[i] @ own[p] / temperature) for p in range(len(own)) if p != i)
+        far = sum(math.exp(own[i] @ negative / temperature) for negative in other)
+        losses.append(-math.log(near / (near + far)))
+    return sum(losses) / len(losses)
+
+
+def tight_direction(own, other, temperature):
+    """The mean over positives outside the logarithm, each against all negatives."""
+    losses = []
+    for j in range(len(own)):
+        far = sum(math.exp(own[j] @ negative / temperature) for negative in other)
+        near = [math.exp(own[j] @ own[p] / temperature) for p in range(len(own)) if p != j]
+        losses.append(-sum(math.log(each / (each + far)) for each in near) / len(near))
+    return sum(losses) / len(losses)
+
+
+# --- structural similarity over zeros ---
+def ssim_map(a, b):
+    """Equation 13 of the SSIM paper around each pixel of (H, W), 0..1; beyond the border both pictures are 0."""
+    steps = np.arange(11) - 5.0
+    window = np.exp(-(steps[:, None] ** 2 + steps[None] ** 2) / (2 * 1.5**2))
+    window /= window.sum()
+    c1, c2 = 0.01**2, 0.03**2
+    padded_a, padded_b = np.pad(a.astype(np.float64), 5), np.pad(b.astype(np.float64), 5)
+    out = np.empty(a.shape)
+    for y, x in np.ndindex(*a.shape):
+        p, q = padded_a[y : y + 11, x : x + 11], padded_b[y : y + 11, x : x + 11]
+        mp, mq = (window * p).sum(), (window * q).sum()
+        vp, vq = (window * (p - mp) ** 2).sum(), (window * (q - mq) ** 2).sum()
+        both = (window * (p - mp) * (q - mq)).sum()
+        out[y, x] = (2 * mp * mq + c1) * (2 * both + c2) / ((mp**2 + mq**2 + c1) * (vp + vq + c2))
+    return out
