@@ -12,7 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .stream import StreamConfig, StreamGenerator
+from .single_frame import FAMILIES, SingleFrameDerainer
+from .stream import StreamGenerator
+
+Generator = StreamGenerator | SingleFrameDerainer
 
 FORMAT = 1
 MAX_BYTES = 512 * 2**20
@@ -55,38 +58,41 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(f"{path} is not a readable safetensors file of ours ({error})") from None
 
 
-def save_generator(path: Path, model: StreamGenerator, *, profile: str, card: dict[str, Any]) -> None:
+def save_generator(path: Path, model: Generator, *, profile: str, card: dict[str, Any]) -> None:
     """Write a generator so that load_generator rebuilds it from the file alone.
 
     Args:
         path: ends in .safetensors.
         model: the network.
-        profile: its profile's name.
+        profile: its profile's name; for a published network the name of its method.
         card: how the weights were made (method, steps, data, scores); plain JSON values.
     """
-    metadata = {"format": FORMAT, "family": "stream", "profile": profile, "config": model.config_dict(), "card": card}
-    save_tensors(path, dict(model.state_dict()), metadata)
+    rebuilds = {"format": FORMAT, "family": model.family, "config": model.config_dict()}
+    save_tensors(path, dict(model.state_dict()), {**rebuilds, "profile": profile, "card": card})
 
 
-def load_generator(path: Path) -> tuple[StreamGenerator, dict[str, Any]]:
+def load_generator(path: Path) -> tuple[Generator, dict[str, Any]]:
     """Rebuild a generator from its file, strictly.
 
     Returns:
-        The network in eval mode and the metadata (profile, config, card).
+        The network in eval mode and the metadata (family, profile, config, card).
 
     Raises:
         CheckpointError: the file is unusable; names the first missing, unexpected or misshapen tensor, or NaN.
     """
     tensors, metadata = load_tensors(path)
-    if metadata.get("format") != FORMAT or metadata.get("family") != "stream" or "profile" not in metadata:
+    family, config = metadata.get("family"), metadata.get("config")
+    if metadata.get("format") != FORMAT or family not in ("stream", *FAMILIES) or "profile" not in metadata:
         raise CheckpointError(f"{path} is not a generator of format {FORMAT}; train one with `streamderain train`")
     try:
-        config = {name: tuple(value) for name, value in metadata["config"].items()}
         with torch.device("meta"):
-            model = StreamGenerator(StreamConfig(**config))
+            shape = _build(family, config)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path} has a config that builds no network ({error})") from None
-    _check(path, model, tensors)
+    _check(path, shape, tensors)
+    # Once more, in memory that the file is known to fill: what a network holds beside its state has no values on meta
+    with torch.random.fork_rng(devices=[]):
+        model = _build(family, config)
     model.load_state_dict(tensors, assign=True)
     return model.float().eval(), metadata
 
@@ -109,14 +115,22 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {name: file.get_tensor(name) for name in names}, metadata
 
 
+def _build(family: str, config: Any) -> Generator:
+    if family == StreamGenerator.family:
+        return StreamGenerator.from_config(config)
+    return SingleFrameDerainer.from_config(family, config)
+
+
 def _check(path: Path, model: nn.Module, tensors: dict[str, Tensor]) -> None:
     expected = model.state_dict()
     for name, tensor in expected.items():
         if name not in tensors:
             raise CheckpointError(f"{path} lacks the tensor {name}")
         found = tensors[name]
-        if found.shape != tensor.shape or found.dtype not in DTYPES:
-            given, wanted = f"{found.dtype} {tuple(found.shape)}", f"float of {tuple(tensor.shape)}"
+        allowed = DTYPES if tensor.is_floating_point() else (tensor.dtype,)
+        if found.shape != tensor.shape or found.dtype not in allowed:
+            kind = "float" if tensor.is_floating_point() else tensor.dtype
+            given, wanted = f"{found.dtype} {tuple(found.shape)}", f"{kind} of {tuple(tensor.shape)}"
             raise CheckpointError(f"{path}: {name} is {given}, not {wanted}")
         if not torch.isfinite(found).all():
             raise CheckpointError(f"{path}: {name} holds NaN or infinity")

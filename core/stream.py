@@ -6,7 +6,7 @@ resolution, no normalisation, so that a tile equals the same place of the full f
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,9 @@ class StreamGenerator(nn.Module):
         config: widths and depths.
     """
 
+    family = "stream"
+    in_channels = CHANNELS
+
     def __init__(self, config: StreamConfig) -> None:
         super().__init__()
         self.config = config
@@ -96,6 +99,15 @@ class StreamGenerator(nn.Module):
         if name not in PROFILES:
             raise ValueError(f"no profile {name!r}; there are {', '.join(PROFILES)}")
         return cls(PROFILES[name])
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> StreamGenerator:
+        """What config_dict described, freshly initialised.
+
+        Raises:
+            AttributeError, TypeError, ValueError: this builds no network.
+        """
+        return cls(StreamConfig(**{name: tuple(value) for name, value in config.items()}))
 
     def forward(self, x: Tensor) -> Tensor:
         """Estimate the rain layer R, so that the background is B = O - R.
@@ -133,15 +145,23 @@ class StreamGenerator(nn.Module):
 
 
 def mac_per_pixel(model: nn.Module, channels: int = CHANNELS, side: int = 64) -> float:
-    """Multiply-accumulates of all convolutions for one input pixel, counted on a side x side frame."""
+    """Multiply-accumulates of all convolutions for one input pixel, counted on a side x side frame.
+
+    Args:
+        model: takes (1, channels, side, side).
+        channels: 3 for a network that sees one RGB frame.
+        side: a multiple of all that the network needs.
+    """
     total = 0
 
-    def count(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
-        assert isinstance(module, nn.Conv2d)
-        total += module.weight[0].numel() * output.numel()
+        assert isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+        values = inputs[0] if isinstance(module, nn.ConvTranspose2d) else output  # each is worth one row of weights
+        total += module.weight[0].numel() * values.numel()
 
-    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, nn.Conv2d)]
+    counted = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    hooks = [module.register_forward_hook(count) for module in counted]
     parameter = next(model.parameters())
     with torch.no_grad():
         model(torch.zeros(1, channels, side, side, dtype=parameter.dtype, device=parameter.device))

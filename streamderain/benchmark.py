@@ -13,16 +13,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from streamderain.core import matching
 from streamderain.core.checkpoint import load_generator
 from streamderain.core.companions import Companion, network_blocks
 from streamderain.core.generators import ResidualGenerator
 from streamderain.core.metrics import luma
+from streamderain.core.single_frame import frame_input
 from streamderain.core.stream import mac_per_pixel
 from streamderain.derain_file import FileJob, FileOptions
 from streamderain.derainer import Derainer
-from streamderain.engine import Engine
+from streamderain.engine import Engine, entrance
 from streamderain.report import Report, versions
 
 # k 8 needs more candidates than the search at run time, which keeps one match, to come as near the exact answer
@@ -125,7 +127,7 @@ def measure_published(frame: np.ndarray, device: str) -> dict[str, Any]:
 
 
 def measure_network(model: Path, frames: Sequence[np.ndarray], device: str) -> dict[str, Any]:
-    """Our network alone, as the engine runs it, with companions laid beside the frame before the clock starts.
+    """A network alone, as the engine runs it, with companions laid beside the frame before the clock starts.
 
     Args:
         model: a weight file.
@@ -138,23 +140,20 @@ def measure_network(model: Path, frames: Sequence[np.ndarray], device: str) -> d
     """
     network, metadata = load_generator(model)
     engine = Engine(copy.deepcopy(network), device)
-    guides = [matching.make_guide(_grey(frame)) for frame in frames[:2]]
-    field = matching.search(guides[1], guides[0], matching.SearchSettings())
-    companion = Companion(frames[0], field)
-    seen = network_blocks(frames[1], (companion, companion), engine.input_dtype)
+    seen, runs = _seen(frames, engine), NETWORK_RUNS if engine.companions else PUBLISHED_RUNS
     plain = network.to(engine.device)
     plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     size = frames[1].shape[1:]
     batch = seen[None].float().to(device=engine.device, memory_format=torch.channels_last)
     with torch.inference_mode():
-        ms_fp32 = median_ms(lambda: plain.from_blocks(batch), runs=NETWORK_RUNS, warm_up=2, device=engine.device)
+        ms_fp32 = median_ms(lambda: entrance(plain)(batch), runs=runs, warm_up=2, device=engine.device)
     return {
         "profile": metadata["profile"],
         "backend": engine.backend,
         "precision": engine.precision,
-        "ms": median_ms(lambda: engine.run(seen, *size), runs=NETWORK_RUNS, warm_up=2, device=engine.device),
+        "ms": median_ms(lambda: engine.run(seen, *size), runs=runs, warm_up=2, device=engine.device),
         "ms_fp32": ms_fp32,
-        "mac_per_pixel": round(mac_per_pixel(network)),
+        "mac_per_pixel": round(mac_per_pixel(network, channels=network.in_channels)),
         "parameters": _parameters(network),
     }
 
@@ -218,6 +217,15 @@ def machine() -> dict[str, Any]:
 
 def _grey(rgb: np.ndarray) -> np.ndarray:
     return np.round(luma(rgb)).astype(np.uint8)
+
+
+def _seen(frames: Sequence[np.ndarray], engine: Engine) -> Tensor:
+    """The second frame as the engine takes it, with the first in both slots where there are slots."""
+    if not engine.companions:
+        return frame_input(frames[1])
+    guides = [matching.make_guide(_grey(frame)) for frame in frames[:2]]
+    companion = Companion(frames[0], matching.search(guides[1], guides[0], matching.SearchSettings()))
+    return network_blocks(frames[1], (companion, companion), engine.input_dtype)
 
 
 def _parameters(network: torch.nn.Module) -> int:

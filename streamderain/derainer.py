@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
+from torch import Tensor
 
 from streamderain import weights
 from streamderain.core import colour, matching
@@ -16,6 +17,7 @@ from streamderain.core.checkpoint import CheckpointError, load_generator
 from streamderain.core.colour import PixelFormat
 from streamderain.core.companions import Companion, Slots, network_blocks
 from streamderain.core.matching import Guide, MatchField, SearchSettings
+from streamderain.core.single_frame import frame_input
 from streamderain.engine import Engine
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
@@ -72,7 +74,8 @@ class Derainer:
     Args:
         profile: "tiny", "realtime", "quality", or "auto": realtime on a GPU, tiny on a CPU.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        model: a .safetensors file made by `streamderain train`; overrides profile.
+        model: a .safetensors file made by `streamderain train`, of any method; overrides profile. A published
+            network looks at each frame alone: then there is no search, and no past.
         strength: scales the rain layer before it is subtracted, 0 to 2; 0 changes nothing, 1 takes all of it away.
         scale: look for the rain in a picture that is smaller by this factor; the cost falls with its square, and fine
             streaks stay.
@@ -149,6 +152,20 @@ class Derainer:
 
     def _rain(self, frame: Frame, following: Picture | None) -> np.ndarray:
         """Estimate a frame's rain layer, (3, H, W) float32 in units of the 0..1 RGB, and move the past on by it."""
+        seen, size = self._beside_companions(frame, following) if self._engine.companions else self._alone(frame)
+        with self._timed("network"):
+            rain = np.rot90(self._engine.run(seen, *size), -_quarter_turns(frame), axes=(1, 2))
+            return enlarged(rain, frame.height, frame.width)
+
+    def _alone(self, frame: Frame) -> tuple[Tensor, tuple[int, ...]]:
+        """What a network sees that looks at a frame alone, and its height and width."""
+        with self._timed("view"):
+            seen = shrunk(frame, self.scale)
+            rgb = _upright(colour.to_rgb(seen.planes, seen.format), frame)
+            return frame_input(rgb), rgb.shape[1:]
+
+    def _beside_companions(self, frame: Frame, following: Picture | None) -> tuple[Tensor, tuple[int, ...]]:
+        """What the stream generator sees, and its height and width; the past moves on."""
         with self._timed("view"):
             view = self._view(frame)
             if self.past.views and self.past.views[0].rgb.shape != view.rgb.shape:
@@ -159,16 +176,13 @@ class Derainer:
             slots = self._slots(view, ahead.view if ahead else None)
         with self._timed("companions"):
             seen = network_blocks(view.rgb, slots, self._engine.input_dtype)
-        with self._timed("network"):
-            rain = np.rot90(self._engine.run(seen, *view.rgb.shape[1:]), -_quarter_turns(frame), axes=(1, 2))
-            rain = enlarged(rain, frame.height, frame.width)
         if frame.corrupt:  # its damage decides nothing for the frames after it, not even that there was a cut
             self.past.views, self.past.fields = views, fields
         else:
             self.past.views = [view, *self.past.views[:1]]
             self.past.number += 1
         self.past.ahead = ahead
-        return rain
+        return seen, view.rgb.shape[1:]
 
     def _frame(self, picture: Picture) -> Frame:
         """The picture as a Frame; the one looked at before is known already."""
@@ -187,10 +201,9 @@ class Derainer:
     def _view(self, frame: Frame) -> View:
         if self.past.ahead and self.past.ahead.frame is frame:
             return self.past.ahead.view
-        turns, seen = _quarter_turns(frame), shrunk(frame, self.scale)
-        luma = np.rot90(colour.luma(seen.planes, seen.format), turns)
-        rgb = np.rot90(colour.to_rgb(seen.planes, seen.format), turns, axes=(1, 2))
-        return View(np.ascontiguousarray(rgb), matching.make_guide(np.ascontiguousarray(luma)))
+        seen = shrunk(frame, self.scale)
+        rgb, luma = colour.to_rgb(seen.planes, seen.format), colour.luma(seen.planes, seen.format)
+        return View(_upright(rgb, frame), matching.make_guide(_upright(luma, frame)))
 
     def _slots(self, view: View, after: View | None) -> Slots:
         """Companions in the order of their worth: t-1, then t+1 or t-2; a photo and a first frame have none."""
@@ -219,6 +232,11 @@ class Derainer:
         began = time.perf_counter()
         yield
         self.stage_ms[stage] += (time.perf_counter() - began) * 1e3
+
+
+def _upright(picture: np.ndarray, frame: Frame) -> np.ndarray:
+    """An array (..., H, W) of the frame, standing as the frame is shown."""
+    return np.ascontiguousarray(np.rot90(picture, _quarter_turns(frame), axes=(-2, -1)))
 
 
 def _quarter_turns(frame: Frame) -> int:

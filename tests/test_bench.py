@@ -14,6 +14,8 @@ from streamderain.cli import main
 from streamderain.core import matching
 from streamderain.core.checkpoint import save_generator
 from streamderain.core.colour import to_rgb
+from streamderain.core.generators import ResidualGenerator
+from streamderain.core.single_frame import SingleFrameDerainer
 from streamderain.core.stream import StreamGenerator
 from streamderain.errors import DerainError
 from streamderain.video import open_video
@@ -140,6 +142,20 @@ def test_one_case_prints_one_object_with_the_promised_keys(model):
         found["published_nlcl"]["ms"] / found["network"]["ms"], rel=0.01
     )
     assert found["machine"]["versions"]["torch"] == torch.__version__
+
+
+def test_a_published_network_is_measured_without_companions(tmp_path, monkeypatch):
+    def called(*_, **__):
+        raise AssertionError("no companions are needed")
+
+    path, network = tmp_path / "nlcl.safetensors", ResidualGenerator(4, 1)
+    save_generator(path, SingleFrameDerainer(network, low=-1, output="rain"), profile="nlcl", card={})
+    monkeypatch.setattr(benchmark.matching, "search", called)
+    figures = benchmark.measure_network(path, [rainy for rainy, _ in drawn(46, 34, 2)], "cpu")
+    assert (figures["profile"], figures["precision"]) == ("nlcl", "fp32")
+    assert figures["mac_per_pixel"] == 9 * (3 * 4 + 4 * 4 * 4 + 4 * 3)
+    assert figures["parameters"] == sum(p.numel() for p in network.parameters())
+    assert figures["ms"] > 0 and figures["ms_fp32"] > 0
 
 
 @pytest.fixture

@@ -11,6 +11,9 @@ from safetensors.torch import save_file
 
 from streamderain.core import checkpoint
 from streamderain.core.checkpoint import CheckpointError, load_generator, load_tensors, save_generator, save_tensors
+from streamderain.core.generators import ResidualGenerator, ResnetGenerator
+from streamderain.core.multiscale import RecursiveMultiScaleNet
+from streamderain.core.single_frame import SingleFrameDerainer
 from streamderain.core.stream import StreamConfig, StreamGenerator
 
 CONFIG = StreamConfig(widths=(3, 4, 5), blocks=(1, 0, 0, 1, 0))
@@ -92,6 +95,98 @@ def test_tensors_come_back_bit_for_bit(tmp_path):
 
 def test_digest_is_sha256_of_the_file(good):
     assert checkpoint.digest(good) == hashlib.sha256(good.read_bytes()).hexdigest()
+
+
+# --- published networks ---
+def published(family="residual"):
+    torch.manual_seed(0)
+    make = {
+        "residual": lambda: ResidualGenerator(4, 1),
+        "resnet": lambda: ResnetGenerator(2, 1),
+        "multiscale": lambda: RecursiveMultiScaleNet(2, (2, 2, 2, 2, 2), (1, 2)),
+    }
+    return SingleFrameDerainer(make[family](), low=-1, output="background")
+
+
+@pytest.mark.parametrize("family", ["residual", "resnet", "multiscale"])
+def test_a_published_network_comes_back_bit_for_bit(tmp_path, family):
+    path, model = tmp_path / "published.safetensors", published(family)
+    model(torch.rand(2, 3, 32, 32))  # moves the statistics of a batch norm
+    save_generator(path, model.eval(), profile="nlcl", card=CARD)
+    found, values = load_generator(path)
+    assert (values["family"], values["profile"], values["card"]) == (family, "nlcl", CARD)
+    assert isinstance(found, SingleFrameDerainer) and found.config_dict() == model.config_dict()
+    assert not any(module.training for module in found.modules())
+    for name, value in model.state_dict().items():
+        assert torch.equal(found.state_dict()[name], value) and found.state_dict()[name].dtype == value.dtype
+    seen = torch.rand(1, 3, 21, 30)
+    with torch.inference_mode():
+        assert torch.equal(found(seen), model(seen))
+
+
+def test_loading_draws_no_random_numbers(tmp_path):
+    path = tmp_path / "published.safetensors"
+    save_generator(path, published(), profile="nlcl", card={})
+    before = torch.random.get_rng_state()
+    load_generator(path)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("change, reason", [
+    ({"network.layers.0.bias": None}, "lacks the tensor network.layers.0.bias"),
+    ({"layers.0.bias": torch.zeros(4)}, "has the unexpected tensor layers.0.bias"),
+    ({"network.layers.0.bias": torch.zeros(4, dtype=torch.int64)}, "bias is torch.int64 .*not float of"),
+])  # fmt: skip
+def test_tensors_that_do_not_fit_a_published_network(tmp_path, change, reason):
+    path, model = tmp_path / "changed.safetensors", published()
+    tensors = {name: value for name, value in (model.state_dict() | change).items() if value is not None}
+    save_file(tensors, path, metadata(family="residual", config=model.config_dict()))
+    refused(path, reason)
+
+
+@pytest.mark.parametrize("count", [torch.tensor(3.0), torch.tensor(3, dtype=torch.int32), torch.tensor([3])])
+def test_a_whole_number_stays_one(tmp_path, count):
+    path, model = tmp_path / "counts.safetensors", published("multiscale")
+    name = "network.decode1.1.num_batches_tracked"
+    assert name in model.state_dict()
+    save_file(model.state_dict() | {name: count}, path, metadata(family="multiscale", config=model.config_dict()))
+    refused(path, rf"{name} is .*, not torch.int64 of \(\)")
+
+
+@pytest.mark.parametrize("family, config", [
+    ("residual", {}),
+    ("residual", [1]),
+    ("residual", "network"),
+    ("residual", {"network": {}, "low": -1}),
+    ("residual", {"network": {}, "low": 0.5, "output": "rain"}),
+    ("residual", {"network": {}, "low": -1, "output": "both"}),
+    ("residual", {"network": {}, "low": -1, "output": "rain", "more": 1}),
+    ("residual", {"network": [4, 1], "low": -1, "output": "rain"}),
+    ("residual", {"network": {"more": 1}, "low": -1, "output": "rain"}),
+    ("residual", {"network": {"channels": 10**9}, "low": -1, "output": "rain"}),
+    ("residual", {"network": {"num_blocks": 10**9}, "low": -1, "output": "rain"}),
+    ("residual", {"network": {"channels": 3.5}, "low": -1, "output": "rain"}),
+    ("residual", {"network": {"channels": "4"}, "low": -1, "output": "rain"}),
+    ("resnet", {"network": {"ngf": 10**9}, "low": -1, "output": "rain"}),
+    ("resnet", {"network": {"num_blocks": -1}, "low": -1, "output": "rain"}),
+    ("multiscale", {"network": {"stages": 10**9}, "low": 0, "output": "rain"}),
+    ("multiscale", {"network": {"widths": [10**9] * 5}, "low": 0, "output": "rain"}),
+    ("multiscale", {"network": {"widths": 8}, "low": 0, "output": "rain"}),
+    ("multiscale", {"network": {"dilations": [1] * 10**4}, "low": 0, "output": "rain"}),
+])  # fmt: skip
+def test_config_that_builds_no_published_network(tmp_path, family, config):
+    path = tmp_path / "config.safetensors"
+    save_file(published().state_dict(), path, metadata(family=family, config=config))
+    refused(path, "has a config that builds no network")
+
+
+@pytest.mark.parametrize("network", [{"channels": 1024, "num_blocks": 64}, {"channels": 512}])
+def test_a_network_larger_than_its_file_is_never_built(tmp_path, monkeypatch, network):
+    path = tmp_path / "large.safetensors"
+    config = {"network": network, "low": -1, "output": "rain"}
+    save_file(published().state_dict(), path, metadata(family="residual", config=config))
+    monkeypatch.setattr(torch.random, "fork_rng", None)  # stands before memory is taken
+    refused(path, r"network.layers.0.weight is .*, not float of")
 
 
 # --- files that are no weights ---
@@ -177,7 +272,9 @@ def test_tensors_that_do_not_fit(tmp_path, change, reason):
 
 
 # --- metadata that is not ours ---
-@pytest.mark.parametrize("change", [{"format": 2}, {"format": None}, {"family": "nlcl"}, {"profile": None}])
+@pytest.mark.parametrize(
+    "change", [{"format": 2}, {"format": None}, {"family": "nlcl"}, {"family": ["stream"]}, {"profile": None}]
+)
 def test_another_format_or_family(tmp_path, change):
     path = tmp_path / "other.safetensors"
     save_file(network().state_dict(), path, metadata(**change))

@@ -9,8 +9,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from streamderain import Derainer, Frame, derainer, engine, weights
 from streamderain.core import matching
-from streamderain.core.checkpoint import save_generator
+from streamderain.core.checkpoint import load_generator, save_generator
 from streamderain.core.colour import PixelFormat
+from streamderain.core.generators import ResidualGenerator
+from streamderain.core.single_frame import SingleFrameDerainer, frame_input
 from streamderain.core.stream import StreamConfig, StreamGenerator
 from streamderain.errors import DerainError
 from streamderain.scaling import lightened
@@ -290,6 +292,96 @@ def test_before_a_cut_the_next_scene_is_not_used(model):
     assert_array_equal(found, expected)
 
 
+# --- networks that look at a frame alone ---
+def save_alone(path, network, *, low=-1, output="background"):
+    save_generator(path, SingleFrameDerainer(network, low=low, output=output), profile="nlcl", card={})
+    return path
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A published network with random weights: its background has nothing to do with the picture."""
+    torch.manual_seed(2)
+    return save_alone(tmp_path_factory.mktemp("models") / "alone.safetensors", ResidualGenerator(4, 1))
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory):
+    """A published network whose background is its input."""
+    network = ResidualGenerator(4, 1, skip=True)
+    return save_alone(tmp_path_factory.mktemp("models") / "identity.safetensors", network)
+
+
+@pytest.fixture
+def no_search(monkeypatch):
+    def called(*_, **__):
+        raise AssertionError("a network that looks at a frame alone needs no search")
+
+    for name in ("search", "make_guide"):
+        monkeypatch.setattr(derainer.matching, name, called)
+    monkeypatch.setattr(derainer, "network_blocks", called)
+
+
+@pytest.mark.parametrize("pixel_format", FORMATS, ids=lambda f: f"{f.family}{f.bit_depth}{f.transfer}")
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_background_like_the_input_changes_no_plane(identity, no_search, pixel_format, scale):
+    frames = [Frame(planes_of(pixel_format, seed), pixel_format) for seed in range(2)]
+    for frame, out in zip(frames, run(identity, frames, ahead=True, scale=scale), strict=True):
+        for given, found in zip(frame.planes, out.planes, strict=True):
+            assert_array_equal(found, given)
+
+
+@pytest.mark.parametrize("low, code", [(-1, 2 * 40 / 255), (0, 40 / 255)])
+def test_a_constant_rain_layer_is_taken_off_exactly(tmp_path, no_search, low, code):
+    network = ResidualGenerator(2, 0, norm="none")
+    for parameter in network.parameters():
+        torch.nn.init.zeros_(parameter)
+    torch.nn.init.constant_(network.layers[-1].bias, code)
+    path = save_alone(tmp_path / "forty.safetensors", network, low=low, output="rain")
+    array = np.full((*SIZE, 3), 200, np.uint8)
+    array[8:24, 8:24] = 20
+    assert_array_equal(run(path, [array])[0], np.where(array == 200, 160, 0))
+    assert_array_equal(run(path, [array], strength=0.25)[0], array - 10)
+    grey = Frame((np.full(SIZE, 200, np.uint8),), PixelFormat("grey", 8, full_range=True))
+    assert (run(path, [grey])[0].planes[0] == 160).all()
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_the_frames_around_it_do_not_matter(alone, no_search, rotation):
+    frames = [as_frame(array, rotation=rotation) for array in (*scene(30, count=2), scene(31)[0])]
+    for frame, out in zip(frames, run(alone, frames, ahead=True), strict=True):
+        assert (out.planes[0] != frame.planes[0]).any()
+        assert_array_equal(out.planes[0], run(alone, [frame])[0].planes[0])
+
+
+def test_the_background_is_what_comes_out(alone):
+    array = scene(32)[0]
+    network, _ = load_generator(alone)
+    with torch.inference_mode():
+        code = network.network(2 * frame_input(array.transpose(2, 0, 1))[None] - 1)[0].permute(1, 2, 0)
+    background = ((code + 1) / 2).clamp(0, 1) * 255
+    assert_allclose(run(alone, [array])[0], background.numpy(), atol=0.51)  # rounded to whole levels
+
+
+def test_a_smaller_look_at_a_frame_alone(alone):
+    few = scene(33, count=1, size=(20, 28))[0]
+    big = np.kron(few, np.ones((2, 2, 1), np.uint8))
+    expected, found = run(alone, [few])[0].astype(int) - few, run(alone, [big], scale=2)[0].astype(int) - big
+    brighter = expected > 8  # how much darker a pixel may become is limited
+    assert found.shape == big.shape and brighter.any()
+    inner = found.reshape(20, 2, 28, 2, 3).mean((1, 3))
+    assert np.corrcoef(inner[brighter], expected[brighter])[0, 1] > 0.9
+
+
+def test_a_network_alone_remembers_nothing_and_says_what_it_is(alone, monkeypatch):
+    monkeypatch.setattr(engine, "cpu_has_bf16", lambda: True)
+    used = Derainer(model=alone, device="cpu")
+    used(scene(34)[0], scene(34)[1])
+    assert (used.profile, used.precision, used.backend, used.frames) == ("nlcl", "fp32", "eager", 1)
+    assert used.past == derainer.Past()
+    assert [stage for stage, ms in used.stage_ms.items() if ms > 0] == ["view", "network", "subtract"]
+
+
 # --- strength ---
 def test_strength_zero_is_the_identity(model):
     for array, out in zip(scene(16), run(model, scene(16), strength=0), strict=True):
@@ -392,6 +484,7 @@ def test_engine_runs_the_network_in_the_processors_precision(monkeypatch, bf16, 
         expected = network(seen[None])[0].numpy()
     made = engine.Engine(network, "cpu")
     assert (made.device, made.precision, made.input_dtype) == ("cpu", precision, dtype)
+    assert made.companions
     padded = torch.nn.functional.pad(seen[None], (0, 3, 0, 3), mode="replicate")
     rain = made.run(torch.nn.functional.pixel_unshuffle(padded, 2)[0].to(dtype), 13, 21)
     assert (rain.dtype, rain.shape) == (np.float32, (3, 13, 21))
@@ -443,3 +536,18 @@ def test_nothing_becomes_darker_than_its_surroundings_were(pixel_format, rotatio
     assert_array_equal(lightened(before, before, 2).planes[0], before.planes[0])
     if pixel_format.family == "yuv":
         assert_array_equal(found.planes[1], darker.planes[1])
+
+
+@pytest.mark.parametrize("size", [(13, 21), (1, 1)])
+def test_engine_runs_a_published_network_in_single_precision(monkeypatch, size):
+    monkeypatch.setattr(engine, "cpu_has_bf16", lambda: True)
+    torch.manual_seed(0)
+    network = SingleFrameDerainer(ResidualGenerator(4, 1), low=-1, output="background").eval()
+    seen = torch.rand(3, *size)
+    with torch.inference_mode():
+        expected = network(seen[None])[0].numpy()
+    made = engine.Engine(network, "cpu")
+    assert (made.companions, made.precision, made.input_dtype) == (False, "fp32", torch.float32)
+    rain = made.run(seen, *size)
+    assert (rain.dtype, rain.shape) == (np.float32, (3, *size))
+    assert_allclose(rain, expected, atol=1e-5)

@@ -29,6 +29,13 @@ def test_rungs_go_from_dear_to_cheap_and_end_with_rain():
     assert costs == sorted(costs, reverse=True)
 
 
+def test_a_network_from_a_file_costs_as_its_pixels_do():
+    full, half, quarter, none = rungs_of(("nlcl",))
+    assert (half.cost, quarter.cost, none.cost) == (full.cost / 4, full.cost / 16, 0)
+    known = rungs_of(("tiny",))
+    assert known[1].cost / known[0].cost == pytest.approx(0.32)
+
+
 @pytest.mark.parametrize("shown, lost, steps", [(60, 39, False), (60, 41, True), (3, 4, False), (0, 75, True)])
 def test_the_step_down_comes_before_half_is_lost(shown, lost, steps):
     made = ladder()

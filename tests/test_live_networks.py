@@ -6,7 +6,11 @@ import pytest
 from live_fakes import make_frame
 
 from streamderain import Derainer
+from streamderain.core.checkpoint import save_generator
+from streamderain.core.generators import ResidualGenerator
+from streamderain.core.single_frame import SingleFrameDerainer
 from streamderain.errors import DerainError
+from streamderain.live.controls import Controls, Settings
 from streamderain.live.ladder import Rung
 from streamderain.live.networks import Networks
 
@@ -34,6 +38,24 @@ def test_a_model_file_is_the_only_network():
     networks = Networks(device="cpu", model=weights.find("tiny"))
     assert networks.profiles == ("auto", "tiny") and networks.start == "tiny"
     assert [rung.profile for rung in networks.rungs] == ["tiny", "tiny", "tiny", None]
+
+
+def test_a_published_network_is_warmed_up_and_derains_at_every_size(tmp_path):
+    path = tmp_path / "best.safetensors"
+    network = SingleFrameDerainer(ResidualGenerator(4, 1), low=-1, output="background")
+    save_generator(path, network, profile="nlcl", card={})
+    networks = Networks(device="cpu", model=path)
+    assert networks.profiles == ("auto", "nlcl") and networks.start == "nlcl"
+    assert [str(rung) for rung in networks.rungs] == [
+        "nlcl", "nlcl at 1/2 size", "nlcl at 1/4 size", "no deraining",
+    ]  # fmt: skip
+    assert Controls(Settings(), networks.profiles).ask(profile="nlcl").profile == "nlcl"
+    frame = make_frame(3, width=66, height=50)
+    for rung in networks.rungs[:-1]:
+        networks.warm_up(rung)
+        out = networks.take(rung)(frame)
+        assert [plane.shape for plane in out.planes] == [plane.shape for plane in frame.planes]
+        assert (out.planes[0] != frame.planes[0]).any()
 
 
 def test_a_device_that_is_not_here_is_the_users_trouble():

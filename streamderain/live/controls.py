@@ -14,7 +14,7 @@ class Settings:
     """What is wished for.
 
     Attributes:
-        profile: see Derainer; "auto" measures and follows the machine.
+        profile: see Derainer, or that of a model file; "auto" measures and follows the machine.
         strength: 0 (nothing) to 2.
     """
 
@@ -22,8 +22,6 @@ class Settings:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.profile not in LIVE_PROFILES:
-            raise ValueError(f"profile {self.profile!r} is unknown; give one of {', '.join(LIVE_PROFILES)}")
         number = isinstance(self.strength, (int, float)) and not isinstance(self.strength, bool)
         if not number or not abs(self.strength) < _HUGE:  # nan, infinities, and integers beyond any float
             raise ValueError(f"strength {self.strength!r} is no number; give one from 0 to 2")

@@ -36,6 +36,8 @@ class Rung:
 PASSING = Rung(None, 1, 0.0)
 _COSTS = {"quality": 400.0, "realtime": 74.0, "tiny": 36.0}
 _SMALLER = {2: 0.32, 4: 0.2}  # of the cost: the frame's own planes are handled in full (benchmarks/scale.py)
+_OTHER = 3000.0  # a published network, from a model file and so alone: only what it costs smaller counts
+_OTHER_SMALLER = {2: 1 / 4, 4: 1 / 16}  # next to such a network the planes are nothing
 
 
 def rungs_of(profiles: Sequence[str]) -> tuple[Rung, ...]:
@@ -44,10 +46,10 @@ def rungs_of(profiles: Sequence[str]) -> tuple[Rung, ...]:
     Args:
         profiles: those that have weights here, or the one of a model file.
     """
-    ordered = sorted(profiles, key=lambda profile: -_COSTS.get(profile, 0.0))
-    full = [Rung(profile, 1, _COSTS.get(profile, 36.0)) for profile in ordered]
+    full = sorted((Rung(profile, 1, _COSTS.get(profile, _OTHER)) for profile in profiles), key=lambda rung: -rung.cost)
     last = full[-1]
-    return (*full, *(Rung(last.profile, scale, last.cost * share) for scale, share in _SMALLER.items()), PASSING)
+    shares = _SMALLER if last.profile in _COSTS else _OTHER_SMALLER
+    return (*full, *(Rung(last.profile, scale, last.cost * share) for scale, share in shares.items()), PASSING)
 
 
 @dataclass(slots=True)
