@@ -22,6 +22,7 @@ COMMANDS = {
     "camera": "Take the rain out of a live camera.",
     "eval": "Score derained pictures or video against their clean truth.",
     "bench": "Measure speed on this machine.",
+    "models": "List the weights that are here.",
     "doctor": "Say what works on this machine and what to do about the rest.",
     "train": "Make weights.",
 }
