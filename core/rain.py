@@ -50,12 +50,15 @@ class RainStyle:
     veil: float
 
 
-def random_style(rng: np.random.Generator, scale: float = 1.0) -> RainStyle:
+def random_style(
+    rng: np.random.Generator, scale: float = 1.0, brightness: tuple[float, float] = (0.06, 0.8)
+) -> RainStyle:
     """Draw a kind of rain from the range that real and rendered footage shows.
 
     Args:
         rng: the only source of chance.
         scale: pixels for each pixel of a picture 480 lines high; lengths and widths grow with it.
+        brightness: range of a typical streak's peak, 0..1.
     """
     length = float(np.exp(rng.uniform(np.log(6), np.log(80))))
     width = float(np.exp(rng.uniform(np.log(0.45), np.log(1.6))))
@@ -68,7 +71,7 @@ def random_style(rng: np.random.Generator, scale: float = 1.0) -> RainStyle:
         width=width * scale,
         slope=float(np.tan(np.clip(rng.normal(0, 0.35), -1.1, 1.1))),
         slope_spread=float(rng.choice([0.0, 0.02, 0.05])),
-        brightness=float(np.exp(rng.uniform(np.log(0.06), np.log(0.8)))),
+        brightness=float(np.exp(rng.uniform(*np.log(brightness)))),
         brightness_spread=float(rng.uniform(0.1, 0.8)),
         depth_spread=float(rng.choice([0.0, 0.2, 0.4])),
         fall=length * scale * float(rng.uniform(1.0, 4.0)),

@@ -1,6 +1,7 @@
 """The one training loop: the only caller of zero_grad, backward and step. Resume equals no pause."""
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -10,28 +11,80 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from streamderain.core.checkpoint import CheckpointError, load_tensors, save_tensors
+from .config import TrainConfig
+from .distributed import World
+from .schedule import rate_factor
+from .state import Snapshot, load_newest, save
 
 Batch = dict[str, Tensor]
-STATE = "training.safetensors"
+Scores = dict[str, float]
+BEST, LAST = "best.safetensors", "last.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Parameters that share an Adam of their own.
+
+    Attributes:
+        parameters: what it moves.
+        lr: peak learning rate.
+        betas: decay of Adam's averages.
+        weight_decay: decoupled where `decoupled` (AdamW), else a penalty as in Adam's own.
+        decoupled: see weight_decay.
+    """
+
+    parameters: list[nn.Parameter]
+    lr: float
+    betas: tuple[float, float]
+    weight_decay: float = 0.0
+    decoupled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """One side of a game, moving in its turn while the others hold still.
+
+    Attributes:
+        groups: what it may move. A parameter that stands in no player's group never moves.
+        losses: from what forward returned and the batch to named terms, each () float32, which the loop adds up.
+        first_step: it does not move before this step.
+    """
+
+    groups: tuple[Group, ...]
+    losses: Callable[[Any, Batch], dict[str, Tensor]]
+    first_step: int = 0
 
 
 class Method(Protocol):
     """What a training method owes the loop."""
 
     @property
-    def model(self) -> nn.Module:
-        """What is trained and kept as an exponential moving average."""
+    def networks(self) -> nn.Module:
+        """All that has weights; the state holds it."""
         ...
 
-    def losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Named terms that the loop adds up, each () float32."""
+    @property
+    def exported(self) -> nn.Module:
+        """The derainer among it: averaged, scored and saved for use."""
         ...
 
-    def score(self, model: nn.Module) -> float:
-        """Quality of a model on data kept apart, larger is better."""
+    @property
+    def players(self) -> tuple[Player, ...]:
+        """Who moves, in the order of a step."""
+        ...
+
+    def forward(self, batch: Batch, step: int) -> Any:
+        """What all players look at, computed once."""
+        ...
+
+    def watched(self, forwarded: Any) -> dict[str, Tensor]:
+        """Figures worth logging that are no losses, each () float32."""
+        ...
+
+    def scores(self, model: nn.Module) -> Scores:
+        """Quality on data kept apart; "score" decides which weights are best, larger is better."""
         ...
 
     def save(self, path: Path, model: nn.Module, card: dict[str, Any]) -> None:
@@ -40,198 +93,204 @@ class Method(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class LoopConfig:
-    """How long and how fast; the defaults made the shipped weights.
-
-    Attributes:
-        steps: optimiser steps in all.
-        batch: samples for each step.
-        lr: peak learning rate of AdamW, reached after warmup steps, then a cosine down to a hundredth.
-        warmup: steps of linear rise.
-        weight_decay: of AdamW.
-        clip: largest gradient norm.
-        ema: decay of the moving average that is evaluated and saved.
-        checkpoint_every: steps between writing the state, and between evaluations.
-        workers: processes that make samples; 0 makes them in the loop.
-        bf16: autocast the networks to bfloat16; losses stay in float32.
-        seed: of initialisation and data.
-        device: where to train.
-    """
-
-    steps: int = 20_000
-    batch: int = 8
-    lr: float = 1e-3
-    warmup: int = 200
-    weight_decay: float = 1e-4
-    clip: float = 1.0
-    ema: float = 0.999
-    checkpoint_every: int = 500
-    workers: int = 0
-    bf16: bool = True
-    seed: int = 0
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.workers < 0:
-            raise ValueError(f"workers is {self.workers}; it must be 0 or more")
-
-
-@dataclass(frozen=True, slots=True)
 class Progress:
     """What the loop reports after a step.
 
     Attributes:
         step, steps: done and in all.
-        losses: this step's terms.
-        steps_per_second: since the loop began or resumed.
-        score: of the moving average, where this step ended with an evaluation.
+        losses: this step's terms, means over all processes.
+        watched: other figures.
+        steps_per_second: since the loop began or resumed, scoring left out.
+        scores: of the exported network, where this step ended with a checkpoint.
+        best: whether that was the best so far.
     """
 
     step: int
     steps: int
     losses: dict[str, float]
+    watched: dict[str, float]
     steps_per_second: float
-    score: float | None = None
+    scores: Scores | None = None
+    best: bool = False
 
 
 def train(
     method: Method,
     samples: Dataset[Batch],
-    config: LoopConfig,
+    config: TrainConfig,
     out: Path,
     *,
+    world: World | None = None,
+    card: dict[str, Any] | None = None,
     on_step: Callable[[Progress], None] = lambda progress: None,
     stop: Callable[[], bool] = lambda: False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> float:
     """Train until the last step, or until stop() says so; the state is on disk whenever this returns.
 
     Args:
         method: what to train.
-        samples: sample n must depend on n alone; sample step * batch + i is the i-th of that step.
-        config: how.
-        out: holds last.safetensors, best.safetensors and the state; an unfinished run in it is continued.
-        on_step: told after every step.
+        samples: sample n must depend on n alone; step s takes the world.size * batch_size samples from
+            s * world.size * batch_size on, and each process its part of them.
+        config: how; steps must be given.
+        out: holds last.safetensors, best.safetensors and state/; an unfinished run in it is continued.
+        world: the processes that train together.
+        card: written into the weights, beside steps and scores.
+        on_step: told after every step, in the first process.
         stop: asked after every step.
+        say: told what happened to a state that cannot be read.
 
     Returns:
         The best score so far.
 
     Raises:
-        ValueError: the loss is not finite.
-        CheckpointError: the state in out is damaged or of another network.
+        ValueError: no steps given, or the loss is not finite.
+        CheckpointError: no state in out can be read, or it is of another network.
     """
+    world = world or World()
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(method, config, out)
-    began, first = time.monotonic(), run.step
-    for batch in _batches(samples, config, run.step):
-        terms = run.advance({name: value.to(config.device, non_blocking=True) for name, value in batch.items()})
-        ended = run.step >= config.steps or stop()
-        score = run.checkpoint() if ended or run.step % config.checkpoint_every == 0 else None
-        rate = (run.step - first) / max(time.monotonic() - began, 1e-9)
-        on_step(Progress(run.step, config.steps, terms, rate, score))
+    run = _Run(method, config, out, world, card or {}, say)
+    spent, first = 0.0, run.step
+    began = time.monotonic()
+    for batch in _batches(samples, config, world, run.step):
+        losses, watched = run.advance({name: value.to(config.device) for name, value in batch.items()})
+        ended = world.any(run.step >= run.steps or stop())
+        spent += time.monotonic() - began
+        before = run.best
+        scores = run.checkpoint() if ended or run.step % config.checkpoint_every == 0 else None
+        if world.first:
+            rate = (run.step - first) / max(spent, 1e-9)
+            on_step(Progress(run.step, run.steps, losses, watched, rate, scores, run.best > before))
+        began = time.monotonic()
         if ended:
             break
     return run.best
 
 
-def learning_rate(step: int, config: LoopConfig) -> float:
-    """Linear warm-up, then a cosine from lr to lr / 100."""
-    if step < config.warmup:
-        return config.lr * (step + 1) / config.warmup
-    done = (step - config.warmup) / max(config.steps - config.warmup, 1)
-    return config.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1))))
-
-
 class _Run:
-    """Everything that a resumed run needs: weights, their average, the optimiser, the step, the best score."""
+    """Everything that a resumed run needs: weights, their average, the optimisers, the step, the best score."""
 
-    def __init__(self, method: Method, config: LoopConfig, out: Path) -> None:
-        self.method, self.config, self.out = method, config, out
-        method.model.to(config.device)
-        self.average = {name: value.detach().clone() for name, value in method.model.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(method.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    def __init__(
+        self, method: Method, config: TrainConfig, out: Path, world: World, card: dict[str, Any],
+        say: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        if config.steps is None:
+            raise ValueError("steps is not given")
+        self.method, self.config, self.out, self.world, self.card = method, config, out, world, card
+        self.steps = config.steps
+        method.networks.to(config.device)
+        self.players = method.players
+        self.optimisers = [[_optimiser(group) for group in player.groups] for player in self.players]
         self.step, self.best = 0, -math.inf
-        if (out / STATE).exists():
-            self._load()
+        self.average = {name: value.detach().clone() for name, value in method.exported.state_dict().items()}
+        if snapshot := load_newest(out, say):
+            snapshot.restore(method.networks, self._flat(), self.average)
+            self.step, self.best = snapshot.step, snapshot.best
 
-    def advance(self, batch: Batch) -> dict[str, float]:
-        """One optimiser step."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.step, self.config)
-        with torch.autocast(self.config.device.split(":")[0], dtype=torch.bfloat16, enabled=self.config.bf16):
-            terms = self.method.losses(batch, self.step)
-        total = torch.stack(list(terms.values())).sum()
+    def advance(self, batch: Batch) -> tuple[dict[str, float], dict[str, float]]:
+        """One step of every player; their losses, and what else is watched."""
+        method, device = self.method, self.config.device.split(":")[0]
+        moving = [pair for pair in zip(self.players, self.optimisers, strict=True) if self.step >= pair[0].first_step]
+        _let_move(method.networks, [group for player, _ in moving for group in player.groups])
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.config.bf16):
+            forwarded = method.forward(batch, self.step)
+        factor = rate_factor(self.step, self.config)
+        terms: dict[str, Tensor] = {}
+        for player, optimisers in moving:
+            _let_move(method.networks, list(player.groups))
+            with torch.autocast(device, dtype=torch.bfloat16, enabled=self.config.bf16):
+                losses = player.losses(forwarded, batch)
+            self._move(torch.stack(list(losses.values())).sum(), player, optimisers, factor)
+            terms |= losses
+        self.step += 1
+        self._follow()
+        watched = method.watched(forwarded)
+        figures = self.world.mean(terms | watched)
+        return {name: figures[name] for name in terms}, {name: figures[name] for name in watched}
+
+    def checkpoint(self) -> Scores | None:
+        """Score the exported network, write it and the state; in the first process only."""
+        scores = self._write() if self.world.first else None
+        self.world.wait()
+        return scores
+
+    def _move(
+        self, total: Tensor, player: Player, optimisers: list[torch.optim.Optimizer], factor: float
+    ) -> None:
         if not torch.isfinite(total):
             raise ValueError(f"the loss is {total.item()} at step {self.step}; lower the learning rate")
-        self.optimiser.zero_grad(set_to_none=True)
+        parameters = list({id(p): p for group in player.groups for p in group.parameters}.values())
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
         total.backward()
-        nn.utils.clip_grad_norm_(self.method.model.parameters(), self.config.clip)
-        self.optimiser.step()
-        self.step += 1
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        for name, value in self.method.model.state_dict().items():
-            self.average[name].lerp_(value, 1 - decay)
-        return {name: float(term.detach()) for name, term in terms.items()}
+        self.world.average_gradients(parameters)
+        if self.config.clip:
+            nn.utils.clip_grad_norm_(parameters, self.config.clip)
+        for optimiser, group in zip(optimisers, player.groups, strict=True):
+            for each in optimiser.param_groups:
+                each["lr"] = group.lr * factor
+            optimiser.step()
 
-    def checkpoint(self) -> float:
-        """Score the average, write it and the state."""
-        current = {name: value.clone() for name, value in self.method.model.state_dict().items()}
-        self.method.model.load_state_dict(self.average)
-        score = self.method.score(self.method.model)
-        card = {"steps": self.step, "batch": self.config.batch, "seed": self.config.seed, "score": round(score, 3)}
-        self.method.save(self.out / "last.safetensors", self.method.model, card)
-        if score > self.best:
-            self.best = score
-            self.method.save(self.out / "best.safetensors", self.method.model, card)
-        self.method.model.load_state_dict(current)
-        self._save()
-        return score
+    def _follow(self) -> None:
+        """Move the average towards the weights; what is no real number, such as a counter, is taken as it is."""
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step)) if self.config.ema else 0.0
+        for name, value in self.method.exported.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
 
-    def _save(self) -> None:
-        tensors = {f"model.{name}": value for name, value in self.method.model.state_dict().items()}
-        tensors |= {f"average.{name}": value for name, value in self.average.items()}
-        for number, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{number}.{name}": value for name, value in state.items()}
-        best = self.best if math.isfinite(self.best) else None
-        save_tensors(self.out / STATE, tensors, {"step": self.step, "best": best, "seed": self.config.seed})
+    def _write(self) -> Scores:
+        model = self.method.exported
+        current = {name: value.clone() for name, value in model.state_dict().items()}
+        model.load_state_dict(self.average)
+        model.eval()
+        scores = {name: round(value, 4) for name, value in self.method.scores(model).items()}
+        card = self.card | {"steps": self.step, "score": scores["score"], "scores": scores}
+        self.method.save(self.out / LAST, model, card)
+        if scores["score"] > self.best:
+            self.best = scores["score"]
+            self.method.save(self.out / BEST, model, card)
+        model.load_state_dict(current)
+        self.method.networks.train()
+        save(self.out, Snapshot.of(self.method.networks, self._flat(), self.average, step=self.step, best=self.best))
+        return scores
 
-    def _load(self) -> None:
-        tensors, metadata = load_tensors(self.out / STATE)
-        part = {
-            kind: {name.partition(".")[2]: value for name, value in tensors.items() if name.startswith(f"{kind}.")}
-            for kind in ("model", "average", "optimiser")
-        }
-        self._check(part, metadata)
-        self.method.model.load_state_dict(part["model"])
-        self.average = {name: value.to(self.config.device) for name, value in part["average"].items()}
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in part["optimiser"].items():
-            number, _, key = name.partition(".")
-            state.setdefault(int(number), {})[key] = value
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": state, "param_groups": groups})
-        self.step = int(metadata["step"])
-        self.best = -math.inf if metadata["best"] is None else float(metadata["best"])
-
-    def _check(self, part: dict[str, dict[str, Tensor]], metadata: dict[str, Any]) -> None:
-        shapes = {name: value.shape for name, value in self.average.items()}
-        if not {"step", "best"} <= metadata.keys():
-            raise CheckpointError(f"{self.out / STATE} is no state of a training run")
-        for kind in ("model", "average"):
-            if {name: value.shape for name, value in part[kind].items()} != shapes:
-                raise CheckpointError(f"{self.out / STATE} is the state of another network")
+    def _flat(self) -> list[torch.optim.Optimizer]:
+        return list(itertools.chain.from_iterable(self.optimisers))
 
 
-def _batches(samples: Dataset[Batch], config: LoopConfig, first: int) -> Iterator[Batch]:
-    """Batches of the remaining steps, in order."""
-    order = range(first * config.batch, config.steps * config.batch)
+def _optimiser(group: Group) -> torch.optim.Optimizer:
+    kind = torch.optim.AdamW if group.decoupled else torch.optim.Adam
+    return kind(group.parameters, lr=group.lr, betas=group.betas, weight_decay=group.weight_decay)
+
+
+def _let_move(networks: nn.Module, groups: list[Group]) -> None:
+    """Ask for gradients of these groups' parameters and of no others."""
+    moving = {id(parameter) for group in groups for parameter in group.parameters}
+    for parameter in networks.parameters():
+        parameter.requires_grad_(id(parameter) in moving)
+
+
+class _Order(Sampler[int]):
+    """This process's sample numbers from a step on, in the order of the steps."""
+
+    def __init__(self, config: TrainConfig, world: World, first: int) -> None:
+        self.config, self.world, self.first = config, world, first
+
+    def __iter__(self) -> Iterator[int]:
+        size = self.config.batch_size
+        for step in range(self.first, self.config.steps or 0):
+            begin = (step * self.world.size + self.world.rank) * size
+            yield from range(begin, begin + size)
+
+
+def _batches(samples: Dataset[Batch], config: TrainConfig, world: World, first: int) -> Iterator[Batch]:
+    """Batches of the remaining steps, in order; workers are spawned, because a fork after Numba kills the child."""
     loader: DataLoader[Batch] = DataLoader(
         samples,
-        batch_size=config.batch,
-        sampler=order,
+        batch_size=config.batch_size,
+        sampler=_Order(config, world, first),
         num_workers=config.workers,
         multiprocessing_context="spawn" if config.workers else None,
         persistent_workers=config.workers > 0,

@@ -55,20 +55,19 @@ class RenderedRain(Dataset[dict[str, Tensor]]):
         clips: photos and videos, from which nothing else is used.
         config: what to make of them.
         seed: of all chance.
-        length: how many samples the set claims to have.
     """
 
-    def __init__(self, clips: list[Clip], config: RenderedConfig, *, seed: int, length: int) -> None:
+    def __init__(self, clips: list[Clip], config: RenderedConfig, *, seed: int) -> None:
         smallest = config.crop_size
         usable = [clip for clip in clips if min(clip.frames.shape[1:3]) >= smallest]
         if not usable:
             raise ValueError(f"no clean picture is at least {smallest} pixels on its shorter side")
         self.photos = [clip for clip in usable if len(clip.frames) < FRAMES]
         self.videos = [clip for clip in usable if len(clip.frames) >= FRAMES]
-        self.config, self.seed, self.length = config, seed, length
+        self.config, self.seed, self.epoch_length = config, seed, len(usable)
 
     def __len__(self) -> int:
-        return self.length
+        return 2**40  # the loop decides when to end
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, index))

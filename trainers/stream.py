@@ -1,9 +1,9 @@
 """The stream generator learns to undo rendered rain; it makes the weights that ship."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,73 +12,119 @@ from streamderain.core.checkpoint import save_generator
 from streamderain.core.stream import ProfileName, StreamGenerator
 
 from .clips import Clip
-from .loop import Batch
+from .config import OptimConfig, TrainConfig
+from .loop import Batch, Group, Player
+from .pictures import apart
 from .rendered import RenderedConfig, RenderedRain
+from .validation import SEED, psnr
 
-VALIDATION_SEED = 2**31
 VALIDATION_SAMPLES = 48
 
 
 @dataclass(frozen=True, slots=True)
-class StreamTrainingConfig:
-    """What is trained and with which loss.
+class NetworkConfig:
+    """network.*: the profile."""
+
+    profile: ProfileName = "realtime"
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """loss.*: how far an estimated layer is from the rendered one.
 
     Attributes:
-        profile: the network.
         squared_steps: steps at the start with a squared error: on sparse streaks L1 alone sits at "do nothing".
         edges: weight of the L1 distance of horizontal and vertical differences.
     """
 
-    profile: ProfileName = "realtime"
     squared_steps: int = 400
     edges: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTrainingConfig:
+    """The settings of the shipped weights: about two hours on one core (streamderain/weights/MODEL_CARD.md)."""
+
+    data: RenderedConfig = field(default_factory=RenderedConfig)
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(
+            steps=16_000, batch_size=8, schedule="cosine", warmup=200, clip=1.0, ema=0.999, bf16=True
+        )
+    )
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=1e-3, betas=(0.9, 0.999), weight_decay=1e-4))
+    loss: LossConfig = field(default_factory=LossConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
 
 
 class StreamTraining:
     """Charbonnier distance between the estimated and the rendered rain layer, and between their gradients.
 
-    The layer's range is the frame's 0..1; a squared error begins (StreamTrainingConfig.squared_steps).
+    The layer's range is the frame's 0..1; a squared error begins (LossConfig.squared_steps).
 
     Args:
-        config: network and loss.
-        clips: clean material; every tenth is kept apart for the score.
-        rendered: what samples are made of.
-        seed: of the initial weights.
+        config: network, losses, data.
+        rainy: unused: rain is rendered.
+        clean: clean material; every tenth clip is kept apart for the score.
     """
 
-    def __init__(self, config: StreamTrainingConfig, clips: list[Clip], rendered: RenderedConfig, *, seed: int) -> None:
-        torch.manual_seed(seed)
+    name = "stream"
+    config_type: ClassVar[type[Any]] = StreamTrainingConfig
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def __init__(self, config: StreamTrainingConfig, rainy: list[Clip], clean: list[Clip]) -> None:
+        torch.manual_seed(config.train.seed)
         self.config = config
-        self.model = StreamGenerator.from_profile(config.profile)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-        self.clips = [clip for n, clip in enumerate(clips) if n % 10 or len(clips) < 10]
-        apart = clips[::10] if len(clips) >= 10 else clips
-        self.validation = RenderedRain(apart, rendered, seed=VALIDATION_SEED, length=VALIDATION_SAMPLES)
+        self.networks = self.exported = StreamGenerator.from_profile(config.network.profile)
+        self.networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        seen, unseen = apart(clean)
+        self.samples = RenderedRain(seen, config.data, seed=config.train.seed)
+        self.validation = RenderedRain(unseen, config.data, seed=SEED)
         self._kept: list[Batch] = []
 
-    def losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        estimate = self.model(batch["input"].contiguous(memory_format=torch.channels_last)).float()
+    @property
+    def players(self) -> tuple[Player, ...]:
+        """The generator alone."""
+        optim = self.config.optim
+        return (Player((_everything(self.networks, optim),), self.generator_loss),)
+
+    def forward(self, batch: Batch, step: int) -> tuple[Tensor, int]:
+        """The estimated layer, and the step, which decides how it is measured."""
+        return self.networks(batch["input"].contiguous(memory_format=torch.channels_last)).float(), step
+
+    def generator_loss(self, forwarded: tuple[Tensor, int], batch: Batch) -> dict[str, Tensor]:
+        """The terms of one batch."""
+        estimate, step = forwarded
         error = estimate - batch["rain"]
-        if step < self.config.squared_steps:
+        if step < self.config.loss.squared_steps:
             return {"squared": 10 * error.square().mean()}
         vertical, horizontal = error.diff(dim=-2).abs().mean(), error.diff(dim=-1).abs().mean()
         return {
             "charbonnier": (error.square() + 1e-6).sqrt().mean(),
-            "edges": self.config.edges * (vertical + horizontal),
+            "edges": self.config.loss.edges * (vertical + horizontal),
         }
 
+    def watched(self, forwarded: tuple[Tensor, int]) -> dict[str, Tensor]:
+        """Nothing beside the losses."""
+        return {}
+
     @torch.inference_mode()
-    def score(self, model: nn.Module) -> float:
-        """Mean PSNR in dB of the background on samples never trained on, each capped at 60."""
-        self._kept = self._kept or [self.validation[n] for n in range(len(self.validation))]
+    def scores(self, model: nn.Module) -> dict[str, float]:
+        """Mean PSNR in dB of the background on samples never trained on, each capped at 60, and of the input."""
+        self._kept = self._kept or [self.validation[n] for n in range(VALIDATION_SAMPLES)]
         device = next(model.parameters()).device
-        total = 0.0
+        score = untouched = 0.0
         for sample in self._kept:
             estimate = model(sample["input"][None].to(device))[0].float().cpu()
-            mean_square = float((estimate - sample["rain"]).square().mean())
-            total += min(-10 * torch.log10(torch.tensor(max(mean_square, 1e-9))).item(), 60.0)
-        return total / len(self._kept)
+            nothing = torch.zeros_like(estimate)
+            score += psnr(estimate - sample["rain"], nothing) / len(self._kept)
+            untouched += psnr(sample["rain"], nothing) / len(self._kept)
+        return {"score": score, "input": untouched}
 
     def save(self, path: Path, model: nn.Module, card: dict[str, Any]) -> None:
+        """Write the generator."""
         assert isinstance(model, StreamGenerator)
-        save_generator(path, model, profile=self.config.profile, card={"method": "stream", **card})
+        save_generator(path, model, profile=self.config.network.profile, card={"method": self.name, **card})
+
+
+def _everything(network: nn.Module, optim: OptimConfig) -> Group:
+    return Group(list(network.parameters()), optim.lr, optim.betas, optim.weight_decay)

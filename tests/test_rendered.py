@@ -1,0 +1,113 @@
+"""Clips on disk, and the stream generator's samples: each depends on its number alone."""
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import training
+from numpy.testing import assert_array_equal
+from training import clips
+
+from streamderain.trainers import clips as storage
+from streamderain.trainers.clips import Clip, read_clips, write_clips
+from streamderain.trainers.rendered import CASES, RenderedConfig, RenderedRain
+
+RENDERED = RenderedConfig(crop_size=32, search_radius=5)
+
+
+@pytest.fixture(autouse=True)
+def small():
+    with training.small():
+        yield
+
+
+def only(case):
+    return replace(RENDERED, case_shares=tuple(float(name == case) for name in CASES))
+
+
+# --- clips ---
+def test_clips_come_back_mapped_from_disk(tmp_path):
+    written = clips(5)
+    assert write_clips(tmp_path / "shots", ((clip.name, clip.frames) for clip in written)) == 5
+    found = read_clips(tmp_path / "shots")
+    for one, other in zip(written, found, strict=True):
+        assert other.name == one.name
+        assert isinstance(other.frames, np.memmap)
+        assert_array_equal(other.frames, one.frames)
+        with pytest.raises(ValueError, match="read-only"):
+            other.frames[0] = 0
+
+
+def test_clips_travel_to_a_worker_by_path(tmp_path):
+    write_clips(tmp_path, [("large", np.full((3, 64, 64, 3), 7, np.uint8))])
+    (clip,) = read_clips(tmp_path)
+    parcel = pickle.dumps(clip)
+    assert len(parcel) < 1000
+    arrived = pickle.loads(parcel)
+    assert isinstance(arrived.frames, np.memmap)
+    assert_array_equal(arrived.frames, clip.frames)
+    loose = Clip("in memory", np.zeros((1, 2, 2, 3), np.uint8))
+    assert_array_equal(pickle.loads(pickle.dumps(loose)).frames, loose.frames)
+
+
+def test_an_unfinished_folder_is_refused(tmp_path):
+    def failing():
+        yield "one", np.zeros((1, 4, 4, 3), np.uint8)
+        raise OSError("unplugged")
+
+    with pytest.raises(OSError, match="unplugged"):
+        write_clips(tmp_path, failing())
+    assert list(tmp_path.glob("*.npy"))
+    with pytest.raises(FileNotFoundError, match=storage.INDEX):
+        read_clips(tmp_path)
+
+
+# --- samples ---
+def test_a_sample_depends_on_the_seed_and_its_number_alone():
+    one, other = RenderedRain(clips(), RENDERED, seed=0), RenderedRain(clips(), RENDERED, seed=0)
+    forwards, backwards = [one[n] for n in range(5)], [other[n] for n in reversed(range(5))][::-1]
+    for left, right in zip(forwards, backwards, strict=True):
+        for name, value in left.items():
+            assert torch.equal(value, right[name])
+    assert not torch.equal(one[0]["input"], one[1]["input"])
+    assert not torch.equal(one[0]["input"], RenderedRain(clips(), RENDERED, seed=1)[0]["input"])
+
+
+def test_an_epoch_is_as_long_as_there_are_usable_clips():
+    small = Clip("small", np.zeros((1, 31, 40, 3), np.uint8))
+    assert RenderedRain([*clips(), small], RENDERED, seed=0).epoch_length == 12
+
+
+@pytest.mark.parametrize("kind", ["photos", "videos", "both"])
+def test_samples_have_the_shape_and_range_that_the_network_sees(kind):
+    kept = {"photos": 1, "videos": 6}.get(kind)
+    samples = RenderedRain([clip for clip in clips() if kept in (None, len(clip.frames))], RENDERED, seed=2)
+    for n in range(6):
+        sample = samples[n]
+        assert (sample["input"].shape, sample["input"].dtype) == ((11, 32, 32), torch.float32)
+        assert (sample["rain"].shape, sample["rain"].dtype) == ((3, 32, 32), torch.float32)
+        assert 0 <= sample["input"][:3].min() <= sample["input"][:3].max() <= 1
+        background = sample["input"][:3] - sample["rain"]
+        assert -0.003 < background.min() <= background.max() < 1.003  # the input is rounded to 1/255
+
+
+def test_rain_free_samples_have_exactly_no_rain():
+    free, rainy = (RenderedRain(clips(), replace(RENDERED, rain_free=share), seed=3) for share in (1.0, 0.0))
+    assert not any(free[n]["rain"].any() for n in range(8))
+    assert sum(bool(rainy[n]["rain"].any()) for n in range(8)) >= 7
+
+
+@pytest.mark.parametrize("case, filled", [("file", 2), ("live", 2), ("one", 1), ("empty", 0)])
+def test_cases_fill_their_slots(case, filled):
+    sample = RenderedRain(clips(), only(case), seed=4)[0]
+    assert CASES[int(sample["case"])] == case
+    for slot in range(2):
+        difference, cost = sample["input"][3 + 4 * slot : 6 + 4 * slot], sample["input"][6 + 4 * slot]
+        assert bool((cost == 1).all()) == (slot >= filled)
+        assert bool(difference.any()) == (slot < filled)
+
+
+def test_no_clip_that_is_large_enough():
+    with pytest.raises(ValueError, match="no clean picture is at least 64 pixels"):
+        RenderedRain(clips(), replace(RENDERED, crop_size=64), seed=0)
