@@ -108,6 +108,22 @@ def test_other_settings_on_the_same_folder_are_refused(tmp_path, folders, change
     assert (tmp_path / "out" / "config.json").read_bytes() == kept
 
 
+def test_other_folders_on_the_same_folder_are_refused(tmp_path, folders):
+    run("nlcl", *folders["nlcl"])
+    folder_of_pictures(tmp_path / "more", seed=9)
+    line = refusal(run("nlcl", "--rainy", "more", "--clean", "clean"))
+    assert "was begun with --rainy = ['" in line and "more'" in line and "another --out" in line
+
+
+def test_folders_are_read_again_where_no_state_holds_on_to_them(tmp_path, folders):
+    run("nlcl", *folders["nlcl"])
+    for path in state.found(tmp_path / "out"):
+        path.unlink()
+    folder_of_pictures(tmp_path / "more", seed=9)
+    result = run("nlcl", "--rainy", "more", "--clean", "clean")
+    assert "Reading more ..." in result.stdout and "Reading clean" not in result.stdout
+
+
 def test_what_does_not_change_the_result_may_differ(tmp_path, folders):
     run("nlcl", *folders["nlcl"])
     assert run("nlcl", *folders["nlcl"], **{"train.checkpoint_every": 4}).exit_code == 0

@@ -100,7 +100,7 @@ def load_newest(out: Path, say: Callable[[str], None]) -> Snapshot | None:
         except (CheckpointError, KeyError, TypeError, ValueError) as error:
             reason = error if isinstance(error, CheckpointError) else f"{path} is no state of a training"
             if path == paths[-1]:
-                raise CheckpointError(str(reason)) from None
+                raise CheckpointError(f"{reason}; give another --out to begin anew") from None
             say(f"{reason}; going on from the one before")
     return None
 
@@ -116,7 +116,7 @@ def found(out: Path) -> list[Path]:
 def _fill(target: dict[str, Tensor], source: dict[str, Tensor]) -> None:
     shapes = {name: value.shape for name, value in target.items()}
     if {name: value.shape for name, value in source.items()} != shapes:
-        raise CheckpointError("the state is of other networks")
+        raise CheckpointError("the state is of other networks; give another --out to begin anew")
     with torch.no_grad():
         for name, value in source.items():
             target[name].copy_(value)

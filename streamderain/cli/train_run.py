@@ -23,6 +23,7 @@ from streamderain.trainers.loop import BEST, LAST, Progress, train
 
 SAY_SECONDS = 5.0
 PICTURES = 4
+SETTINGS, SOURCES = "config.json", "sources.json"
 FREE = {"train.device", "train.workers", "train.checkpoint_every"}  # may differ from those the run began with
 
 
@@ -64,13 +65,14 @@ class Run:
             try:
                 self._train(world, interruptions)
             except (CheckpointError, ValueError) as error:
-                raise DerainError(f"{error}; give another --out to begin anew") from None
+                raise DerainError(str(error)) from None
             except OSError as error:
                 raise DerainError(f"{self.out} could not be written any further ({error})", exit_code=4) from None
 
     def _train(self, world: World, interruptions: Interruptions) -> None:
         if world.first:
             self.out.mkdir(parents=True, exist_ok=True)
+            self._refuse_others()
             self._gather()
         world.wait()
         clips = {side: _read(self.out / "clips" / side) for side in ("rainy", "clean")}
@@ -78,7 +80,7 @@ class Run:
         method = self.kind(self.config, clips["rainy"], clips["clean"], **extra)
         self.config = method.config = _with(self.config, steps=self.config.train.steps or _paper_steps(method, world))
         if world.first:
-            self._remember()
+            write_whole(self.out / SETTINGS, json.dumps(as_dict(self.config), indent=2).encode())
             self._announce(method, world)
         told = _Told(self.out, clips["rainy"]) if world.first else None
         with interruptions.orderly():
@@ -87,7 +89,7 @@ class Run:
                 on_step=told.step if told else lambda progress: None, stop=interruptions.stop.is_set, say=_warn,
             )
         if told:
-            told.end(best, interruptions.exit_code)
+            told.end(best)
         if interruptions.exit_code is not None:
             raise SystemExit(interruptions.exit_code)
 
@@ -107,7 +109,8 @@ class Run:
         paired = getattr(self.config.data, "pairing", "") == "paired"
         for side, folders in (("rainy", self.rainy), ("clean", self.clean)):
             into = self.out / "clips" / side
-            if not folders or (into / INDEX).exists() or (paired and side == "clean"):
+            gathered = (into / INDEX).exists() and self._known(side) == _sources(folders)
+            if not folders or gathered or (paired and side == "clean"):
                 continue
             click.echo(f"Reading {' and '.join(map(str, folders))} ...")
             if paired:
@@ -116,6 +119,7 @@ class Run:
                 found = gather_pairs(self.rainy[0], self.clean[0], into)
             else:
                 found = gather(folders, into, say=_warn)
+            write_whole(into / SOURCES, json.dumps(_sources(folders)).encode())
             click.echo(f"{side}: {found}")
 
     def _encoders(self) -> Any:
@@ -126,16 +130,23 @@ class Run:
         stream = None if vgg else weights.find("realtime")
         return EncoderFiles(vgg, clip, stream)
 
-    def _remember(self) -> None:
-        """Keep the effective settings; a run that goes on must have those it began with."""
-        path, now = self.out / "config.json", as_dict(self.config)
-        if path.is_file() and state.found(self.out):
-            began = json.loads(path.read_text(encoding="utf-8"))
-            for key, value in now.items():
-                if key not in FREE and began.get(key, value) != value:
-                    line = f"{self.out} was begun with {key} = {began[key]}, not {value}"
-                    raise DerainError(f"{line}; give that again, or another --out")
-        write_whole(path, json.dumps(now, indent=2).encode())
+    def _refuse_others(self) -> None:
+        """A run that goes on must have the settings and the folders that it began with."""
+        path = self.out / SETTINGS
+        if not path.is_file() or not state.found(self.out):
+            return
+        began, now = json.loads(path.read_text(encoding="utf-8")), as_dict(self.config)
+        for side, folders in (("rainy", self.rainy), ("clean", self.clean)):
+            began[f"--{side}"], now[f"--{side}"] = self._known(side), _sources(folders)
+        for key, value in now.items():
+            if key not in FREE and value is not None and began.get(key) is not None and began[key] != value:
+                line = f"{self.out} was begun with {key} = {began[key]}, not {value}"
+                raise DerainError(f"{line}; give that again, or another --out")
+
+    def _known(self, side: str) -> list[str] | None:
+        """The folders that a side was gathered from; None where it was not."""
+        path = self.out / "clips" / side / SOURCES
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     def _announce(self, method: Any, world: World) -> None:
         """What will be done, in a line or two."""
@@ -159,12 +170,14 @@ class _Told:
         self._out, self._log = out, Log(out)
         self._pictures = [clip.frames[0] for clip in apart(rainy)[1][:PICTURES]]
         self._said = time.monotonic() - SAY_SECONDS
+        self._complete = True
         if not self._log.tensorboard:
             click.echo("TensorBoard is not installed; the figures go to log.jsonl (pip install tensorboard)")
 
     def step(self, progress: Progress) -> None:
         """Log a step, and tell it if it is time."""
         self._log.step(progress)
+        self._complete = progress.step >= progress.steps
         scores = progress.scores
         if scores is None and time.monotonic() - self._said < SAY_SECONDS:
             return
@@ -177,10 +190,10 @@ class _Told:
             self._panel(progress.step)
         click.echo(f"{progress.step}/{progress.steps}  {progress.steps_per_second:.1f}/s  {left} left  {losses}{told}")
 
-    def end(self, best: float, exit_code: int | None) -> None:
+    def end(self, best: float) -> None:
         """The last line."""
         self._log.close()
-        if exit_code is not None:
+        if not self._complete:
             click.echo(f"Interrupted; the state is in {self._out}: the same command goes on from there.", err=True)
             return
         use = f"streamderain video in.mp4 out.mp4 --model {self._out / BEST}"
@@ -202,6 +215,10 @@ class _Told:
         drawn = panel.draw(derain, self._pictures)
         panel.write(self._out / "panel.png", drawn)
         self._log.picture("panel", drawn, step)
+
+
+def _sources(folders: list[Path]) -> list[str]:
+    return [str(folder.resolve()) for folder in folders]
 
 
 def _read(folder: Path) -> list[Clip]:
