@@ -5,10 +5,13 @@ from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .blur import BlurPool, BlurUpsample
 
 Norm = Literal["instance", "none"]
+Skip = Literal["none", "add", "subtract"]
+LEAK = 0.05  # of a negative rain layer: a gradient that lets it come back
 WIDEST, DEEPEST = 1024, 64
 
 
@@ -27,18 +30,22 @@ class ResidualGenerator(nn.Module):
         channels: width of every hidden layer, 1 to 1024.
         num_blocks: residual blocks, 0 to 64.
         norm: "instance" as released, or "none", which keeps the picture's brightness.
-        skip: add the input to the output, which starts as the input itself; not in the release.
+        skip: "none" as released; "add" adds the input to the output; "subtract" takes the output, made grey and all but
+            without its negative part, off the input: rain only brightens, and has no colour. Both start as the
+            identity.
     """
 
     multiple = 1
 
     def __init__(
-        self, channels: int = 32, num_blocks: int = 16, norm: Norm = "instance", skip: bool = False
+        self, channels: int = 32, num_blocks: int = 16, norm: Norm = "instance", skip: Skip = "none"
     ) -> None:
         super().__init__()
         _check_size(channels, num_blocks)
         if norm not in ("instance", "none"):
             raise ValueError(f"norm is {norm!r}; it must be instance or none")
+        if skip not in ("none", "add", "subtract"):
+            raise ValueError(f"skip is {skip!r}; it must be none, add or subtract")
         self.settings: dict[str, Any] = {"channels": channels, "num_blocks": num_blocks, "norm": norm, "skip": skip}
         self.skip = skip
         self.layers = nn.Sequential(
@@ -47,7 +54,7 @@ class ResidualGenerator(nn.Module):
             nn.Sequential(_conv(channels, channels), _norm(channels, norm), nn.ReLU(), _conv(channels, channels)),
             _conv(channels, 3),
         )
-        if skip:
+        if skip != "none":
             start_at_zero(self.layers[-1])
 
     def forward(self, rainy: Tensor) -> Tensor:
@@ -77,8 +84,8 @@ class ResidualGenerator(nn.Module):
             ValueError: a number without a module.
         """
         taps = tapped(self.layers, x, layers)
-        if self.skip and len(self.layers) - 1 in layers:
-            taps[-1] = taps[-1] + x
+        if self.skip != "none" and len(self.layers) - 1 in layers:
+            taps[-1] = x + taps[-1] if self.skip == "add" else x - _grey_layer(taps[-1])
         return taps
 
 
@@ -226,6 +233,11 @@ def start_at_zero(layer: nn.Module) -> None:
     """Let a convolution put out nothing until it has learnt something."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
+
+
+def _grey_layer(layer: Tensor) -> Tensor:
+    """One layer for all channels, negative values all but gone."""
+    return functional.leaky_relu(layer.mean(1, keepdim=True), LEAK)
 
 
 def _halving(channels: int, antialias: bool) -> list[nn.Module]:

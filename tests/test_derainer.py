@@ -308,7 +308,7 @@ def alone(tmp_path_factory):
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory):
     """A published network whose background is its input."""
-    network = ResidualGenerator(4, 1, skip=True)
+    network = ResidualGenerator(4, 1, skip="add")
     return save_alone(tmp_path_factory.mktemp("models") / "identity.safetensors", network)
 
 

@@ -63,7 +63,7 @@ def test_taps_are_the_outputs_of_the_numbered_modules(generator):
         torch.testing.assert_close(taps[1], generator.layers[2](generator.layers[1](taps[0])))
 
 
-@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("skip", ["none", "add", "subtract"])
 def test_last_tap_is_the_output(skip):
     generator = ResidualGenerator(channels=4, num_blocks=2, skip=skip).eval()
     nn.init.normal_(generator.layers[-1].weight)  # what a skip starts with would hide a difference
@@ -120,16 +120,17 @@ def test_without_norm_there_are_no_norms_and_as_many_parameters():
     assert sum(p.numel() for p in generator.parameters()) == 316_195
 
 
-def test_a_skip_starts_as_the_identity():
+@pytest.mark.parametrize("skip", ["add", "subtract"])
+def test_a_skip_starts_as_the_identity(skip):
     x = picture(2, 3, 8, 9)
     with torch.inference_mode():
-        assert torch.equal(ResidualGenerator(channels=4, num_blocks=1, skip=True)(x), x)
+        assert torch.equal(ResidualGenerator(channels=4, num_blocks=1, skip=skip)(x), x)
 
 
 def test_a_skip_is_added_to_the_output_alone():
     torch.manual_seed(3)
     plain = ResidualGenerator(channels=4, num_blocks=1)
-    skipping = ResidualGenerator(channels=4, num_blocks=1, skip=True)
+    skipping = ResidualGenerator(channels=4, num_blocks=1, skip="add")
     skipping.load_state_dict(plain.state_dict())
     x = picture(1, 3, 8, 8)
     with torch.inference_mode():
@@ -147,7 +148,7 @@ def test_gradients_reach_every_parameter():
 @pytest.mark.parametrize(
     "network",
     [
-        ResidualGenerator(channels=3, num_blocks=1, norm="none", skip=True),
+        ResidualGenerator(channels=3, num_blocks=1, norm="none", skip="add"),
         ResidualGenerator(channels=4, num_blocks=0),
         ResnetGenerator(ngf=2, num_blocks=1, antialias=False, out_activation=None),
         ResnetGenerator(ngf=3, num_blocks=0),
@@ -291,3 +292,21 @@ def test_translator_starts_as_cut_does():
             fans = (module.in_channels + module.out_channels) * module.kernel_size[0] ** 2
             # 2,352 weights at least: the sample's own spread is then below 1.5%
             assert module.weight.std().item() == pytest.approx(0.02 * (2 / fans) ** 0.5, rel=0.06)
+
+
+def test_what_is_subtracted_is_grey_and_hardly_ever_negative():
+    generator = ResidualGenerator(channels=4, num_blocks=1, skip="subtract")
+    nn.init.normal_(generator.layers[-1].weight)
+    x = torch.rand(1, 3, 16, 16) * 2 - 1
+    with torch.inference_mode():
+        plain = ResidualGenerator(channels=4, num_blocks=1)
+        plain.load_state_dict(generator.state_dict())
+        layer = plain(x).mean(1, keepdim=True)
+        expected = torch.where(layer > 0, layer, 0.05 * layer)
+        assert layer.min() < 0 < layer.max()
+        torch.testing.assert_close(x - generator(x), expected.expand(-1, 3, -1, -1), atol=1e-6, rtol=0)
+
+
+def test_an_unknown_skip_is_refused():
+    with pytest.raises(ValueError, match="skip is True; it must be none, add or subtract"):
+        ResidualGenerator(skip=True)

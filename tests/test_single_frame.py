@@ -65,7 +65,7 @@ def test_a_rain_layer_is_scaled_and_never_clamped(low, code, layer):
 @pytest.mark.parametrize("low", [-1, 0])
 def test_where_the_background_is_the_input_there_is_no_rain(low):
     rgb = (torch.arange(256) / 255).expand(1, 3, 3, 256)
-    rain = SingleFrameDerainer(ResidualGenerator(4, 1, skip=True), low=low, output="background")(rgb)
+    rain = SingleFrameDerainer(ResidualGenerator(4, 1, skip="add"), low=low, output="background")(rgb)
     assert rain.abs().max() < 1e-6  # of a grey level of 16 bits a fifteenth
 
 

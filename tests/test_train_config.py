@@ -37,6 +37,7 @@ FAITHFUL = {
     "train.bf16": (False, False, False, False),
     "optim.lr": (2e-4, 2e-4, 1e-3, 2e-4),
     "optim.betas": ([0.5, 0.999], [0.5, 0.999], [0.9, 0.999], [0.5, 0.999]),
+    "optim.disc_lr": (None, None, None, None),
     "optim.head_lr": (None, None, None, 1e-3),  # None takes optim.lr, which is the paper's 2e-4 for NLCL
     "optim.arch_lr": (ABSENT, ABSENT, 3e-4, ABSENT),
     "optim.weight_decay": (0, 0, 0, 0),
@@ -83,7 +84,7 @@ FAITHFUL = {
     "network.channels": (32, 32, ABSENT, ABSENT),
     "network.num_blocks": (16, 16, ABSENT, 9),
     "network.norm": ("instance", "instance", ABSENT, ABSENT),
-    "network.skip": (False, False, ABSENT, ABSENT),
+    "network.skip": ("none", "none", ABSENT, ABSENT),
     "network.output": ("background", "background", ABSENT, ABSENT),
     "network.ndf": (64, 64, ABSENT, 64),
     "network.ngf": (ABSENT, ABSENT, ABSENT, 64),

@@ -219,11 +219,12 @@ class CCLGAN:
         """Both discriminators, then both translators with the heads."""
         optim = self.config.optim
         head_lr = optim.lr if optim.head_lr is None else optim.head_lr
+        disc_lr = optim.lr if optim.disc_lr is None else optim.disc_lr
         heads = [*self.rainy_head.parameters(), *self.clean_head.parameters()]
         heads += self.inter_heads.parameters() if self.config.inter.train_heads else []
         judges = [*self.judge_clean.parameters(), *self.judge_rainy.parameters()]
         return (
-            Player((Group(judges, optim.lr, optim.betas, optim.weight_decay),), self.discriminator_loss),
+            Player((Group(judges, disc_lr, optim.betas, optim.weight_decay),), self.discriminator_loss),
             Player((
                 Group(list(self.cycle.parameters()), optim.lr, optim.betas, optim.weight_decay),
                 Group(heads, head_lr, (0.9, 0.999), optim.weight_decay),

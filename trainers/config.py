@@ -68,12 +68,14 @@ class OptimConfig:
         lr: of the networks.
         betas: decay of its two averages.
         head_lr: of the projection heads; None takes lr.
+        disc_lr: of the discriminators; None takes lr.
         weight_decay: decoupled (AdamW) where not 0.
     """
 
     lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
     head_lr: float | None = None
+    disc_lr: float | None = None
     weight_decay: float = 0.0
 
 

@@ -15,7 +15,7 @@ from streamderain.core.chance import Chance
 from streamderain.core.checkpoint import save_generator
 from streamderain.core.contrast import LayerContrastiveLoss, PatchNCELoss, ProjectionHead
 from streamderain.core.discriminator import PatchDiscriminator
-from streamderain.core.generators import Norm, ResidualGenerator, start_at_zero
+from streamderain.core.generators import Norm, ResidualGenerator, Skip, start_at_zero
 from streamderain.core.losses import ConsistencyLoss, GANLoss, SparsityLoss
 from streamderain.core.patches import PatchSampler, read_features
 from streamderain.core.single_frame import SingleFrameDerainer
@@ -38,7 +38,7 @@ class NetworkConfig:
     Attributes:
         channels, num_blocks: of both generators.
         norm: "instance" as released; "none" keeps the picture's brightness.
-        skip: G_B adds its input to its output and both generators start from zero; not in the release.
+        skip: see core.generators; unless "none", both generators start from no rain. Not in the release.
         ndf, num_layers: width and halvings of the discriminator.
         disc_norm, disc_init: its norm and its first weights, see core.discriminator.
         output: what is exported: "background" (G_B, the paper's output), or "residual" (the picture less G_R's layer).
@@ -47,7 +47,7 @@ class NetworkConfig:
     channels: int = 32
     num_blocks: int = 16
     norm: Norm = "instance"
-    skip: bool = False
+    skip: Skip = "none"
     ndf: int = 64
     num_layers: int = 3
     disc_norm: Norm = "instance"
@@ -184,7 +184,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "colour_true": {
         "network.norm": "none",
-        "network.skip": True,
+        "network.skip": "add",
         "loss.sparsity_on": "residual",
         "train.ema": 0.999,
     },
@@ -232,7 +232,7 @@ class NLCL:
         self.config, network = config, config.network
         sizes = {"channels": network.channels, "num_blocks": network.num_blocks, "norm": network.norm}
         background, rain = ResidualGenerator(**sizes, skip=network.skip), ResidualGenerator(**sizes)
-        if network.skip:
+        if network.skip != "none":
             start_at_zero(rain.layers[-1])
         discriminator = PatchDiscriminator(
             network.ndf, network.num_layers, norm=network.disc_norm, init=network.disc_init
@@ -276,7 +276,8 @@ class NLCL:
             _group(self.background, optim.lr, optim), _group(self.rain, optim.lr, optim),
             *(_group(self.heads[name], head_lr, optim) for name in chain(moving, heads.doubled)),
         ]  # fmt: skip
-        judge = Player((_group(self.discriminator, optim.lr, optim),), self.discriminator_loss)
+        disc_lr = optim.lr if optim.disc_lr is None else optim.disc_lr
+        judge = Player((_group(self.discriminator, disc_lr, optim),), self.discriminator_loss)
         return judge, Player(tuple(groups), self.generator_loss, self.config.gan.head_start)
 
     def forward(self, batch: Batch, step: int) -> Decomposition:
