@@ -124,6 +124,11 @@ def test_folders_are_read_again_where_no_state_holds_on_to_them(tmp_path, folder
     assert "Reading more ..." in result.stdout and "Reading clean" not in result.stdout
 
 
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path, folders):
+    (tmp_path / "file").write_text("in the way")
+    assert "file/out cannot be made (Not a directory)" in refusal(run("nlcl", *folders["nlcl"], out="file/out"))
+
+
 def test_what_does_not_change_the_result_may_differ(tmp_path, folders):
     run("nlcl", *folders["nlcl"])
     assert run("nlcl", *folders["nlcl"], **{"train.checkpoint_every": 4}).exit_code == 0

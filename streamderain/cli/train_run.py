@@ -60,6 +60,10 @@ class Run:
         Raises:
             DerainError: folders, weights or a state that cannot be used, or a loss that is not finite.
         """
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DerainError(f"{self.out} cannot be made ({error.strerror}); choose another folder") from None
         with joined(self.config.train.device) as (world, device):
             self.config = _with(self.config, device=device)
             try:
@@ -71,7 +75,6 @@ class Run:
 
     def _train(self, world: World, interruptions: Interruptions) -> None:
         if world.first:
-            self.out.mkdir(parents=True, exist_ok=True)
             self._refuse_others()
             self._gather()
         world.wait()
