@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import kernels
+from . import kernels, kernels_blocks
 from .matching import MatchField
 
 SLOTS = 2
@@ -48,10 +48,8 @@ def network_input(rgb: np.ndarray, companions: Slots, dtype: torch.dtype = torch
         ValueError: the frame is not (3, H, W) uint8, a reference or its field does not fit it, or the dtype is
             another one.
     """
-    rows, columns = _padded(rgb)
-    out = torch.empty((CHANNELS, rows, columns), dtype=dtype)
-    _fill(_bits(out).reshape(CHANNELS, rows // 2, 2, columns // 2, 2), rgb, companions, dtype)
-    return out[:, : rgb.shape[1], : rgb.shape[2]]
+    blocks = network_blocks(rgb, companions, dtype)
+    return torch.nn.functional.pixel_shuffle(blocks[None], 2)[0, :, : rgb.shape[1], : rgb.shape[2]]
 
 
 def network_blocks(rgb: np.ndarray, companions: Slots, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -63,25 +61,22 @@ def network_blocks(rgb: np.ndarray, companions: Slots, dtype: torch.dtype = torc
         (44, H / 2, W / 2) with H and W rounded up to multiples of 8, for StreamGenerator.from_blocks.
     """
     rows, columns = _padded(rgb)
-    out = torch.empty((rows // 2, columns // 2, CHANNELS * 4), dtype=dtype)
-    # (H/2, W/2, 11, 2, 2) -> (11, H/2, 2, W/2, 2): the order of torch's pixel_unshuffle
-    blocks = _bits(out).reshape(rows // 2, columns // 2, CHANNELS, 2, 2).transpose(2, 0, 3, 1, 4)
-    _fill(blocks, rgb, companions, dtype)
-    return out.permute(2, 0, 1)
-
-
-def _fill(out: np.ndarray, rgb: np.ndarray, companions: Slots, dtype: torch.dtype) -> None:
-    """Write all channels into out (11, rows / 2, 2, columns / 2, 2)."""
-    colour, difference, cost = _tables(dtype)
-    kernels.fill_scaled(rgb, colour, out[:3])
-    for slot, companion in enumerate(companions):
-        channels = out[3 + slot * SLOT_CHANNELS : 3 + (slot + 1) * SLOT_CHANNELS]
-        if companion is None:
-            channels[:3], channels[3] = difference[255], cost[-1]
-            continue
+    cost = _cost_table(dtype)
+    for companion in companions:
         _check(companion, rgb)
-        keys = companion.field.keys[0]
-        kernels.fill_companion(rgb, companion.rgb, keys, companion.field.radius, difference, cost, channels)
+    out = torch.empty((rows // 2, columns // 2, CHANNELS * 4), dtype=dtype)
+    blocks = _bits(out).reshape(rows // 2, columns // 2, CHANNELS, 2, 2)  # the order of torch's pixel_unshuffle
+    nothing = np.zeros([-(-size // kernels.CELL) for size in rgb.shape[1:]], np.uint32)
+    kernels_blocks.fill_blocks(
+        rgb,
+        tuple(companion.rgb if companion else rgb for companion in companions),
+        tuple(companion.field.keys[0] if companion else nothing for companion in companions),
+        np.array([companion is not None for companion in companions]),
+        np.array([companion.field.radius if companion else 1 for companion in companions]),
+        cost,
+        blocks,
+    )
+    return out.permute(2, 0, 1)
 
 
 def _padded(rgb: np.ndarray) -> tuple[int, int]:
@@ -92,11 +87,13 @@ def _padded(rgb: np.ndarray) -> tuple[int, int]:
 
 
 def _bits(tensor: Tensor) -> np.ndarray:
-    """A tensor's memory as numpy, which has no bfloat16: its bits travel as int16, as in _tables."""
-    return tensor.view(torch.int16).numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
+    """A tensor's memory as integers of its width: numpy has no bfloat16."""
+    return tensor.view(torch.int16 if tensor.dtype == torch.bfloat16 else torch.int32).numpy()
 
 
-def _check(companion: Companion, rgb: np.ndarray) -> None:
+def _check(companion: Companion | None, rgb: np.ndarray) -> None:
+    if companion is None:
+        return
     if companion.rgb.shape != rgb.shape or companion.rgb.dtype != rgb.dtype:
         reference = companion.rgb
         raise ValueError(f"reference is {reference.dtype} {reference.shape}, the frame {rgb.dtype} {rgb.shape}")
@@ -105,10 +102,8 @@ def _check(companion: Companion, rgb: np.ndarray) -> None:
         raise ValueError(f"field of {cells} cells does not fit a frame of {rgb.shape}")
 
 
-def _tables(dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values of the colour, difference and cost channels, in the bits of dtype."""
+def _cost_table(dtype: torch.dtype) -> np.ndarray:
+    """The bits of the cost channel for each cost up to the cap."""
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f"dtype is {dtype}; it must be torch.float32 or torch.bfloat16")
-    values = (torch.arange(256) / 255, torch.arange(-255, 256) / 255, torch.arange(COST_CAP + 1) / COST_CAP)
-    tables = [value.to(dtype) for value in values]
-    return tuple((t if dtype == torch.float32 else t.view(torch.int16)).numpy() for t in tables)  # type: ignore[return-value]
+    return _bits((torch.arange(COST_CAP + 1) / COST_CAP).to(dtype))

@@ -6,14 +6,13 @@ plain twin in tests/naive.py. One thread of ours calls them at a time (Numba's w
 import numpy as np
 from numba import njit, prange, uint8, uint16, uint32, uint64
 
+from .kernels_vector import BLOCKS, CELL, patch_costs
+
 # --- search ---
 # A cell is CELL x CELL pixels; its patch is two blocks of CELL pixels wide and high. A tile is TILE_ROWS x TILE_COLS
 # cells that share one list of candidate offsets, so that the sums of a block are computed once for its four patches.
-CELL = 4
 TILE_ROWS = 8
-TILE_COLS = 15
-BLOCKS = TILE_COLS + 1
-SPAN = BLOCKS * CELL  # 64 pixels: one AVX-512 register, two AVX2 registers
+TILE_COLS = BLOCKS - 1
 INDEX_BITS = 12  # a key is cost << 12 | raster index of the offset: one unsigned minimum orders by cost, then raster
 INDEX_MASK = (1 << INDEX_BITS) - 1
 NO_MATCH = 0xFFFFFFFF
@@ -48,50 +47,20 @@ def erode_and_blur(luma, reach, out, top, left):
 
 
 @njit(cache=True)
-def _column_sums(query, reference, q, r, q_stride, r_stride, truncation, out):
-    """Truncated absolute differences of SPAN columns, summed over the CELL rows of one row of blocks."""
-    q0, q1 = query[q : q + SPAN], query[q + q_stride : q + q_stride + SPAN]
-    q2, q3 = query[q + 2 * q_stride : q + 2 * q_stride + SPAN], query[q + 3 * q_stride : q + 3 * q_stride + SPAN]
-    r0, r1 = reference[r : r + SPAN], reference[r + r_stride : r + r_stride + SPAN]
-    r2 = reference[r + 2 * r_stride : r + 2 * r_stride + SPAN]
-    r3 = reference[r + 3 * r_stride : r + 3 * r_stride + SPAN]
-    for x in range(SPAN):  # the casts keep it in bytes: vpmaxub, vpminub, vpsubb
-        a = min(uint8(max(q0[x], r0[x]) - min(q0[x], r0[x])), truncation)
-        b = min(uint8(max(q1[x], r1[x]) - min(q1[x], r1[x])), truncation)
-        c = min(uint8(max(q2[x], r2[x]) - min(q2[x], r2[x])), truncation)
-        d = min(uint8(max(q3[x], r3[x]) - min(q3[x], r3[x])), truncation)
-        out[x] = uint16(uint16(a) + uint16(b) + uint16(c) + uint16(d))
-
-
-@njit(cache=True)
-def _block_sums(columns, rows, out):
-    """Sum each CELL neighbouring columns: four 16-bit lanes of a 64-bit word, folded twice."""
-    for r in range(rows):
-        words, target = columns[r].view(np.uint64), out[r]
-        for x in range(BLOCKS):
-            word = words[x] + (words[x] >> uint64(32))
-            target[x] = uint32((word + (word >> uint64(16))) & uint64(0xFFFF))
-
-
-@njit(cache=True)
-def _keep_best(sums, rows, penalty, index, key, best):
-    """Insert the offset into the k best keys of each cell of the tile, ascending, without branches."""
-    for i in range(rows):
-        upper, lower = sums[i], sums[i + 1]
-        for c in range(BLOCKS):
-            cost = upper[c] + upper[c + 1] + lower[c] + lower[c + 1] + penalty
-            key[c] = (cost << uint32(INDEX_BITS)) | index
-        last = best[i, best.shape[1] - 1]
-        better = uint32(0)
-        for c in range(BLOCKS):
-            better |= uint32(key[c] < last[c])
-        if better == 0:
-            continue
-        for j in range(best.shape[1]):
-            row = best[i, j]
-            for c in range(BLOCKS):
-                old, new = row[c], key[c]
-                row[c], key[c] = min(old, new), max(old, new)
+def _keep_best(costs, first_key, best):
+    """Insert the costs' keys into the k ascending bests of each patch, without branches; costs are consumed."""
+    key, last = costs.reshape(-1), best[best.shape[0] - 1].reshape(-1)
+    better = uint32(0)
+    for x in range(key.shape[0]):
+        key[x] = (key[x] << uint32(INDEX_BITS)) + first_key
+        better |= uint32(key[x] < last[x])
+    if better == 0:
+        return
+    for j in range(best.shape[0]):
+        row = best[j].reshape(-1)
+        for x in range(key.shape[0]):
+            old, new = row[x], key[x]
+            row[x], key[x] = min(old, new), max(old, new)
 
 
 @njit(parallel=True, cache=True)
@@ -108,23 +77,20 @@ def match_tiles(query, reference, stride, origin, radius, truncation, penalty, c
     for tile in prange(across * down):
         top, left = tile // across * TILE_ROWS, tile % across * TILE_COLS
         rows = min(TILE_ROWS, cell_rows - top)
-        columns = np.empty((TILE_ROWS + 1, SPAN), np.uint16)
-        sums = np.zeros((TILE_ROWS + 1, BLOCKS + 1), np.uint32)
-        key = np.empty(BLOCKS, np.uint32)
-        best = np.full((TILE_ROWS, k, BLOCKS), NO_MATCH, np.uint32)
+        costs = np.empty((rows, BLOCKS), np.uint32)
+        best = np.full((k, rows, BLOCKS), NO_MATCH, np.uint32)
         own = tile % candidates.shape[0]
+        place = origin + top * CELL * stride + left * CELL
         for n in range(counts[own]):
             index = candidates[own, n]
             dy, dx = index // side - radius, index % side - radius
-            for r in range(rows + 1):
-                place = origin + (top + r) * CELL * stride + left * CELL
-                _column_sums(query, reference, place, place + dy * stride + dx, stride, stride, truncation, columns[r])
-            _block_sums(columns, rows + 1, sums)
-            _keep_best(sums, rows, uint32(penalty * (abs(dy) + abs(dx))), uint32(index), key, best)
-        for i in range(rows):
-            for j in range(k):
+            patch_costs(query, place, reference, place + dy * stride + dx, stride, truncation, costs)
+            offset_cost = uint32(penalty * (abs(dy) + abs(dx)))
+            _keep_best(costs, (offset_cost << uint32(INDEX_BITS)) + uint32(index), best)
+        for j in range(k):
+            for i in range(rows):
                 for c in range(min(TILE_COLS, cell_columns - left)):
-                    keys[j, top + i, left + c] = best[i, j, c]
+                    keys[j, top + i, left + c] = best[j, i, c]
 
 
 @njit(cache=True)
@@ -207,6 +173,39 @@ def coarse_motion(query, reference, origin, cell_rows, radius, truncation, motio
                         best[j], motion[i, j, 0], motion[i, j, 1] = cost, dy, dx
 
 
+@njit(cache=True)
+def _vote(keys, offsets):
+    """The different offsets that keys (k, rows, columns) hold, and how many hold each; a cell without a match has none.
+
+    The list is short where its index space is not, and is walked once for every winner.
+    """
+    place = np.zeros(INDEX_MASK + 1, np.int32)  # one more than the place in the list
+    answers, votes = np.zeros(keys.size + 1, np.int64), np.zeros(keys.size + 1, np.int32)
+    listed = 0
+    for j in range(keys.shape[0]):
+        for i in range(keys.shape[1]):
+            for c in range(keys.shape[2]):
+                answer = np.int64(keys[j, i, c] & uint32(INDEX_MASK))
+                if answer >= offsets:
+                    continue
+                if place[answer] == 0:
+                    answers[listed] = answer
+                    listed += 1
+                    place[answer] = listed
+                votes[place[answer] - 1] += 1
+    return answers[: listed + 1], votes[: listed + 1]
+
+
+@njit(cache=True)
+def _leader(answers, votes):
+    """The place of the offset with the most votes, of equal ones the first in raster order."""
+    leader = 0
+    for n in range(1, answers.shape[0]):
+        if votes[n] > votes[leader] or (votes[n] == votes[leader] and answers[n] < answers[leader]):
+            leader = n
+    return leader
+
+
 @njit(parallel=True, cache=True)
 def propose(motion, previous, radius, winners, reach, probes, seed, candidates, counts):
     """List each tile's candidates: where it moved as a whole, and what the previous field answered in and around it.
@@ -215,29 +214,25 @@ def propose(motion, previous, radius, winners, reach, probes, seed, candidates, 
     tile's coarse motion, the most frequent previous offsets (winners) with all within reach of each, and probes at
     random in shrinking squares around the first winner.
     """
-    k, cell_rows, cell_columns = previous.shape
-    across = (cell_columns + TILE_COLS - 1) // TILE_COLS
+    across = motion.shape[1]
     side = 2 * radius + 1
     for tile in prange(counts.shape[0]):
         top, left = tile // across * TILE_ROWS, tile % across * TILE_COLS
-        votes = np.zeros(INDEX_MASK + 1, np.int32)  # a cell without a match votes past the window
         seen = np.zeros(side * side, np.uint8)
         own = candidates[tile]
         count = _add_around(side * radius + radius, 1, radius, seen, own, 0)
         y, x = motion[tile // across, tile % across]
         first = (y * CELL + radius) * side + x * CELL + radius
         count = _add_around(first, CELL // 2, radius, seen, own, count)
-        for i in range(max(top - 2, 0), min(top + TILE_ROWS + 2, cell_rows)):
-            for c in range(max(left - 2, 0), min(left + TILE_COLS + 2, cell_columns)):
-                for j in range(k):
-                    votes[previous[j, i, c] & INDEX_MASK] += 1
+        rows = previous[:, max(top - 2, 0) : top + TILE_ROWS + 2, max(left - 2, 0) : left + TILE_COLS + 2]
+        answers, votes = _vote(rows, side * side)
         for n in range(winners):
-            winner = np.argmax(votes[: side * side])
-            if votes[winner] == 0:
+            leader = _leader(answers, votes)
+            if votes[leader] == 0:
                 break
-            first = winner if n == 0 else first
-            votes[winner] = 0
-            count = _add_around(winner, reach, radius, seen, own, count)
+            first = answers[leader] if n == 0 else first
+            votes[leader] = 0
+            count = _add_around(answers[leader], reach, radius, seen, own, count)
         state, size = uint64((seed * 0x10001 + tile * 0x9E37) & 0xFFFFFFFF), radius
         for _ in range(probes):
             state, y = _random_below(state, 2 * size + 1)
@@ -247,54 +242,6 @@ def propose(motion, previous, radius, winners, reach, probes, seed, candidates, 
                 count = _add(y * side + x, seen, own, count)
             size = max(size // 2, 1)
         counts[tile] = count
-
-
-# --- companions ---
-
-
-# Both fill out (channels, rows / 2, 2, columns / 2, 2): a plane seen as 2 x 2 blocks, in whatever memory order. Its
-# rows and columns may exceed the picture's; the picture's border is repeated there.
-
-
-@njit(parallel=True, cache=True)
-def fill_scaled(rgb, scale, out):
-    """Fill three channels of out with scale[rgb]; scale (256,) decides the dtype."""
-    height, width = rgb.shape[1], rgb.shape[2]
-    for i in prange(out.shape[1]):
-        for below in range(2):
-            y = min(np.int64(2 * i + below), height - 1)
-            for channel in range(3):
-                for c in range(out.shape[3]):
-                    out[channel, i, below, c, 0] = scale[rgb[channel, y, min(2 * c, width - 1)]]
-                    out[channel, i, below, c, 1] = scale[rgb[channel, y, min(2 * c + 1, width - 1)]]
-
-
-@njit(parallel=True, cache=True)
-def fill_companion(rgb, reference, keys, radius, difference_scale, cost_scale, out):
-    """Fill four channels of out with the reference gathered through keys, minus rgb, and the cost of the match.
-
-    difference_scale (511,) maps a difference + 255, cost_scale (L,) maps the key's cost (the last entry serves all
-    larger ones); together they decide the dtype. Places outside the reference take its border.
-    """
-    height, width = rgb.shape[1], rgb.shape[2]
-    side = 2 * radius + 1
-    for row in prange(out.shape[1] * 2 // CELL):
-        i = np.int64(row)  # prange counts unsigned, and min() of both kinds would be a float
-        for c in range(out.shape[3] * 2 // CELL):
-            key = keys[min(i, keys.shape[0] - 1), min(c, keys.shape[1] - 1)]
-            index = np.int64(key & uint32(INDEX_MASK))
-            cost = cost_scale[min(np.int64(key >> uint32(INDEX_BITS)), cost_scale.shape[0] - 1)]
-            dy, dx = index // side - radius, index % side - radius
-            for y in range(i * CELL, (i + 1) * CELL):
-                at_y = min(y, height - 1)
-                from_y = min(max(at_y + dy, 0), height - 1)
-                for x in range(c * CELL, (c + 1) * CELL):
-                    at_x = min(x, width - 1)
-                    from_x = min(max(at_x + dx, 0), width - 1)
-                    for channel in range(3):
-                        difference = np.int64(reference[channel, from_y, from_x]) - np.int64(rgb[channel, at_y, at_x])
-                        out[channel, y >> 1, y & 1, x >> 1, x & 1] = difference_scale[difference + 255]
-                    out[3, y >> 1, y & 1, x >> 1, x & 1] = cost
 
 
 # --- colour ---

@@ -1,0 +1,125 @@
+"""Numba kernels that lay a frame and its moved companions out as the network reads them: 2 x 2 blocks, channels last.
+
+Pixels are made in lines that vector code fills, whatever the match field does; only the last step, which puts pairs of
+them into their blocks, jumps, within the first cache. Called and checked by companions.py.
+"""
+import numpy as np
+from numba import njit, prange, uint32
+
+from .kernels import INDEX_BITS, INDEX_MASK
+from .kernels_vector import CELL, copy_cell_row
+
+STRETCH = 256  # pixels whose blocks are filled at once: with all channels they stay in the first cache
+_UNIT = np.float32(1 / 255)
+
+
+@njit(cache=True)
+def _move_cells(reference, keys, radius, top, moved):
+    """Fill moved (3, CELL, width), the rows of one row of cells from top on, with the reference gathered through keys.
+
+    width is that of the cells, whole; places outside the reference take its border.
+    """
+    height, width = reference.shape[1], reference.shape[2]
+    side = 2 * radius + 1
+    flat, target = reference.reshape(-1), moved.reshape(-1)
+    across, plane = moved.shape[2], height * width
+    for c in range(keys.shape[0]):
+        index = np.int64(keys[c] & uint32(INDEX_MASK))
+        dy, dx = index // side - radius, index % side - radius
+        first = c * CELL + dx
+        inside = 0 <= first <= width - CELL and c * CELL + CELL <= width
+        for y in range(CELL):
+            from_y = min(max(min(top + y, height - 1) + dy, 0), height - 1)
+            for channel in range(3):
+                begin, at = channel * plane + from_y * width, (channel * CELL + y) * across + c * CELL
+                if inside:
+                    copy_cell_row(flat, begin + first, target, at)
+                else:
+                    for x in range(CELL):
+                        from_x = min(c * CELL + x, width - 1) + dx
+                        target[at + x] = flat[begin + min(max(from_x, 0), width - 1)]
+
+
+@njit(cache=True)
+def _put(line, out, channel, below):
+    """Put a line of float32 into one row of a channel of out, as float32 or as the bits of bfloat16."""
+    bits = line.view(np.uint32)
+    row = np.empty(line.shape[0], out.dtype)
+    if out.itemsize == 2:
+        for x in range(row.shape[0]):  # rounded to nearest, ties to even
+            row[x] = np.int16((bits[x] + uint32(0x7FFF) + ((bits[x] >> uint32(16)) & uint32(1))) >> uint32(16))
+    else:
+        for x in range(row.shape[0]):
+            row[x] = np.int32(bits[x])
+    for b in range(out.shape[0]):
+        out[b, channel, below, 0] = row[2 * b]
+        out[b, channel, below, 1] = row[2 * b + 1]
+
+
+@njit(cache=True)
+def _put_colour(rgb, width, below, out):
+    """Fill three channels of a row of out with rgb / 255; of rgb (3, columns) width are used, the last is repeated."""
+    line = np.empty(out.shape[0] * 2, np.float32)
+    for channel in range(3):
+        source = rgb[channel, :width]
+        for x in range(width):
+            line[x] = np.float32(source[x]) * _UNIT
+        line[width:] = line[width - 1]
+        _put(line, out, channel, below)
+
+
+@njit(cache=True)
+def _put_difference(rgb, moved, width, below, out):
+    """Fill three channels of a row of out with (moved - rgb) / 255."""
+    line = np.empty(out.shape[0] * 2, np.float32)
+    for channel in range(3):
+        here, there = rgb[channel, :width], moved[channel, :width]
+        for x in range(width):
+            line[x] = np.float32(np.int32(there[x]) - np.int32(here[x])) * _UNIT
+        line[width:] = line[width - 1]
+        _put(line, out, channel, below)
+
+
+@njit(cache=True)
+def _put_cost(keys, cost_scale, out):
+    """Fill a row of one channel (columns / 2, 2, 2) with the cost of its cell's match; the last cell is repeated."""
+    for b in range(out.shape[0]):
+        key = keys[min(b * 2 // CELL, keys.shape[0] - 1)]
+        cost = cost_scale[min(np.int64(key >> uint32(INDEX_BITS)), cost_scale.shape[0] - 1)]
+        out[b, 0, 0] = cost
+        out[b, 0, 1] = cost
+        out[b, 1, 0] = cost
+        out[b, 1, 1] = cost
+
+
+@njit(parallel=True, cache=True)
+def fill_blocks(rgb, references, keys, used, radius, cost_scale, out):
+    """Fill out (rows / 2, columns / 2, channels, 2, 2): rgb / 255, then four channels for each slot.
+
+    Those are the slot's reference (3, H, W) gathered through its keys (cell rows, cell columns), minus rgb, over 255,
+    and the cost of the match; in a slot that is not used no difference and the largest cost. radius (slots,) is that
+    of the keys' index, cost_scale (L,) maps their cost to its bits, the last entry for all larger ones.
+    """
+    height, width = rgb.shape[1], rgb.shape[2]
+    slots = used.shape[0]
+    for row in prange(out.shape[0] * 2 // CELL):
+        i = np.int64(row)  # prange counts unsigned, and min() of both kinds would be a float
+        cells = min(i, keys[0].shape[0] - 1)
+        moved = np.empty((slots, 3, CELL, keys[0].shape[1] * CELL), np.uint8)
+        for slot in range(slots):
+            if used[slot]:
+                _move_cells(references[slot], keys[slot][cells], radius[slot], i * CELL, moved[slot])
+        for begin in range(0, out.shape[1] * 2, STRETCH):
+            inside = min(width - begin, STRETCH)
+            for y in range(CELL):
+                below, blocks = y & 1, out[i * CELL // 2 + (y >> 1), begin // 2 : (begin + STRETCH) // 2]
+                here = rgb[:, min(i * CELL + y, height - 1), begin:]
+                _put_colour(here, inside, below, blocks)
+                for slot in range(slots):
+                    channels = blocks[:, 3 + 4 * slot : 7 + 4 * slot]
+                    if not used[slot]:
+                        channels[:, :3, below], channels[:, 3, below] = 0, cost_scale[-1]
+                        continue
+                    _put_difference(here, moved[slot, :, y, begin:], inside, below, channels)
+                    if below == 0:
+                        _put_cost(keys[slot][cells, begin // CELL :], cost_scale, channels[:, 3])
