@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,9 @@ def save_generator(path: Path, model: Generator, *, profile: str, card: dict[str
         profile: its profile's name; for a published network the name of its method.
         card: how the weights were made (method, steps, data, scores); plain JSON values.
     """
-    rebuilds = {"format": FORMAT, "family": model.family, "config": model.config_dict()}
+    rebuilds: dict[str, Any] = {"format": FORMAT, "family": model.family, "config": model.config_dict()}
+    if isinstance(model, StreamGenerator) and model.ranges is not None:
+        rebuilds["ranges"] = model.ranges
     save_tensors(path, dict(model.state_dict()), {**rebuilds, "profile": profile, "card": card})
 
 
@@ -94,6 +97,8 @@ def load_generator(path: Path) -> tuple[Generator, dict[str, Any]]:
     with torch.random.fork_rng(devices=[]):
         model = _build(family, config)
     model.load_state_dict(tensors, assign=True)
+    if isinstance(model, StreamGenerator) and "ranges" in metadata:
+        model.ranges = _checked_ranges(path, model, metadata["ranges"])
     return model.float().eval(), metadata
 
 
@@ -119,6 +124,18 @@ def _build(family: str, config: Any) -> Generator:
     if family == StreamGenerator.family:
         return StreamGenerator.from_config(config)
     return SingleFrameDerainer.from_config(family, config)
+
+
+def _checked_ranges(path: Path, model: StreamGenerator, ranges: Any) -> dict[str, tuple[float, float]]:
+    """The ranges of a file, one around zero for every convolution."""
+    names = {name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)}
+    try:
+        found = {name: (float(low), float(high)) for name, (low, high) in ranges.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise CheckpointError(f"{path} has ranges that are none") from None
+    if found.keys() != names or not all(-inf < low <= 0 <= high < inf for low, high in found.values()):
+        raise CheckpointError(f"{path} has ranges that do not fit its network")
+    return found
 
 
 def _check(path: Path, model: nn.Module, tensors: dict[str, Tensor]) -> None:

@@ -33,6 +33,21 @@ class Companion:
 Slots = tuple[Companion | None, Companion | None]
 
 
+@dataclass(frozen=True, slots=True)
+class CodedForm:
+    """How the network's input is written in bytes.
+
+    Attributes:
+        scales: factor and addend of 8-bit colours and of their differences, float32 (2, 2).
+        costs: codes of the costs up to COST_CAP, uint8.
+        edge: codes of a block outside the picture, uint8 (44,).
+    """
+
+    scales: np.ndarray
+    costs: np.ndarray
+    edge: np.ndarray
+
+
 def network_input(rgb: np.ndarray, companions: Slots, dtype: torch.dtype = torch.float32) -> Tensor:
     """Lay a frame and its companions side by side for the generator.
 
@@ -61,22 +76,50 @@ def network_blocks(rgb: np.ndarray, companions: Slots, dtype: torch.dtype = torc
         (44, H / 2, W / 2) with H and W rounded up to multiples of 8, for StreamGenerator.from_blocks.
     """
     rows, columns = _padded(rgb)
+    scales = np.array([(1 / 255, 0), (1 / 255, 0)], np.float32)
     cost = _cost_table(dtype)
+    out = torch.empty((rows // 2, columns // 2, CHANNELS * 4), dtype=dtype)
+    _fill(rgb, companions, scales, cost, 0, _bits(out))
+    return out.permute(2, 0, 1)
+
+
+def network_codes(rgb: np.ndarray, companions: Slots, form: CodedForm) -> Tensor:
+    """What network_blocks returns as bytes, with blocks around the picture in place of the network's own padding.
+
+    Args:
+        rgb, companions: as in network_input.
+        form: how values are written as codes, see int8.py.
+
+    Returns:
+        (44, H / 2 + 2, W / 2 + 2) uint8, H and W rounded up to multiples of 8.
+
+    Raises:
+        ValueError: as in network_input.
+    """
+    rows, columns = _padded(rgb)
+    out = np.empty((rows // 2 + 2, columns // 2 + 2, CHANNELS * 4), np.uint8)
+    out[[0, -1]], out[:, [0, -1]] = form.edge, form.edge
+    _fill(rgb, companions, form.scales, form.costs, 1, out)
+    return torch.from_numpy(out).permute(2, 0, 1)
+
+
+def _fill(
+    rgb: np.ndarray, companions: Slots, scales: np.ndarray, cost: np.ndarray, edge: int, out: np.ndarray
+) -> None:
+    """Write all channels into out (rows / 2 + 2 * edge, columns / 2 + 2 * edge, 44)."""
     for companion in companions:
         _check(companion, rgb)
-    out = torch.empty((rows // 2, columns // 2, CHANNELS * 4), dtype=dtype)
-    blocks = _bits(out).reshape(rows // 2, columns // 2, CHANNELS, 2, 2)  # the order of torch's pixel_unshuffle
     nothing = np.zeros([-(-size // kernels.CELL) for size in rgb.shape[1:]], np.uint32)
+    references = tuple(companion.rgb if companion else rgb for companion in companions)
+    keys = tuple(companion.field.keys[0] if companion else nothing for companion in companions)
     kernels_blocks.fill_blocks(
-        rgb,
-        tuple(companion.rgb if companion else rgb for companion in companions),
-        tuple(companion.field.keys[0] if companion else nothing for companion in companions),
+        np.ascontiguousarray(rgb),
+        tuple(np.ascontiguousarray(reference) for reference in references),
+        tuple(np.ascontiguousarray(each) for each in keys),
         np.array([companion is not None for companion in companions]),
         np.array([companion.field.radius if companion else 1 for companion in companions]),
-        cost,
-        blocks,
-    )
-    return out.permute(2, 0, 1)
+        scales, cost, edge, out.reshape(*out.shape[:2], CHANNELS, 2, 2),  # the order of torch's pixel_unshuffle
+    )  # fmt: skip
 
 
 def _padded(rgb: np.ndarray) -> tuple[int, int]:

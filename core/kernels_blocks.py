@@ -10,7 +10,7 @@ from .kernels import INDEX_BITS, INDEX_MASK
 from .kernels_vector import CELL, copy_cell_row
 
 STRETCH = 256  # pixels whose blocks are filled at once: with all channels they stay in the first cache
-_UNIT = np.float32(1 / 255)
+_HALF = np.float32(0.5)
 
 
 @njit(cache=True)
@@ -42,40 +42,46 @@ def _move_cells(reference, keys, radius, top, moved):
 
 @njit(cache=True)
 def _put(line, out, channel, below):
-    """Put a line of float32 into one row of a channel of out, as float32 or as the bits of bfloat16."""
+    """Put a line of float32 into one row of a channel of out: as it is, as bfloat16's bits, or rounded to a byte."""
     bits = line.view(np.uint32)
     row = np.empty(line.shape[0], out.dtype)
-    if out.itemsize == 2:
+    if out.itemsize == 4:
+        for x in range(row.shape[0]):
+            row[x] = np.int32(bits[x])
+    elif out.itemsize == 2:
         for x in range(row.shape[0]):  # rounded to nearest, ties to even
             row[x] = np.int16((bits[x] + uint32(0x7FFF) + ((bits[x] >> uint32(16)) & uint32(1))) >> uint32(16))
     else:
         for x in range(row.shape[0]):
-            row[x] = np.int32(bits[x])
+            row[x] = np.uint8(min(max(np.int32(line[x] + _HALF), np.int32(0)), np.int32(255)))
     for b in range(out.shape[0]):
         out[b, channel, below, 0] = row[2 * b]
         out[b, channel, below, 1] = row[2 * b + 1]
 
 
 @njit(cache=True)
-def _put_colour(rgb, width, below, out):
-    """Fill three channels of a row of out with rgb / 255; of rgb (3, columns) width are used, the last is repeated."""
+def _put_colour(rgb, width, scale, below, out):
+    """Fill three channels of a row of out with scale[0] * rgb + scale[1].
+
+    Of rgb (3, columns) width are used, the last is repeated.
+    """
     line = np.empty(out.shape[0] * 2, np.float32)
     for channel in range(3):
         source = rgb[channel, :width]
         for x in range(width):
-            line[x] = np.float32(source[x]) * _UNIT
+            line[x] = np.float32(source[x]) * scale[0] + scale[1]
         line[width:] = line[width - 1]
         _put(line, out, channel, below)
 
 
 @njit(cache=True)
-def _put_difference(rgb, moved, width, below, out):
-    """Fill three channels of a row of out with (moved - rgb) / 255."""
+def _put_difference(rgb, moved, width, scale, below, out):
+    """Fill three channels of a row of out with scale[0] * (moved - rgb) + scale[1]."""
     line = np.empty(out.shape[0] * 2, np.float32)
     for channel in range(3):
         here, there = rgb[channel, :width], moved[channel, :width]
         for x in range(width):
-            line[x] = np.float32(np.int32(there[x]) - np.int32(here[x])) * _UNIT
+            line[x] = np.float32(np.int32(there[x]) - np.int32(here[x])) * scale[0] + scale[1]
         line[width:] = line[width - 1]
         _put(line, out, channel, below)
 
@@ -92,34 +98,43 @@ def _put_cost(keys, cost_scale, out):
         out[b, 1, 1] = cost
 
 
-@njit(parallel=True, cache=True)
-def fill_blocks(rgb, references, keys, used, radius, cost_scale, out):
-    """Fill out (rows / 2, columns / 2, channels, 2, 2): rgb / 255, then four channels for each slot.
+@njit(cache=True)
+def _fill_stretch(here, moved, keys, used, scales, cost_scale, below, inside, out):
+    """Fill one row of out (blocks, channels, 2, 2) from a row of pixels (3, columns) and its moved references."""
+    _put_colour(here, inside, scales[0], below, out)
+    for slot in range(used.shape[0]):
+        channels = out[:, 3 + 4 * slot : 7 + 4 * slot]
+        if used[slot]:
+            _put_difference(here, moved[slot], inside, scales[1], below, channels)
+            _put_cost(keys[slot], cost_scale, channels[:, 3])
+        else:
+            _put_difference(here, here, inside, scales[1], below, channels)
+            channels[:, 3] = cost_scale[-1]
 
-    Those are the slot's reference (3, H, W) gathered through its keys (cell rows, cell columns), minus rgb, over 255,
-    and the cost of the match; in a slot that is not used no difference and the largest cost. radius (slots,) is that
-    of the keys' index, cost_scale (L,) maps their cost to its bits, the last entry for all larger ones.
+
+@njit(parallel=True, cache=True)
+def fill_blocks(rgb, references, keys, used, radius, scales, cost_scale, edge, out):
+    """Fill out (rows / 2, columns / 2, channels, 2, 2): the colours of rgb, then four channels for each slot.
+
+    Those are the slot's reference (slots, 3, H, W) gathered through its keys (slots, cell rows, cell columns), minus
+    rgb, and the cost of the match; in a slot that is not used no difference and the largest cost. scales (2, 2:
+    factor, addend) are of colours and differences, radius (slots,) is that of the keys' index, cost_scale (L,) maps
+    their cost to what is stored, the last entry for all larger ones. out has edge more blocks on each side, which are
+    left alone.
     """
     height, width = rgb.shape[1], rgb.shape[2]
-    slots = used.shape[0]
-    for row in prange(out.shape[0] * 2 // CELL):
+    columns = (out.shape[1] - 2 * edge) * 2
+    for row in prange((out.shape[0] - 2 * edge) * 2 // CELL):
         i = np.int64(row)  # prange counts unsigned, and min() of both kinds would be a float
         cells = min(i, keys[0].shape[0] - 1)
-        moved = np.empty((slots, 3, CELL, keys[0].shape[1] * CELL), np.uint8)
-        for slot in range(slots):
+        moved = np.empty((used.shape[0], 3, CELL, keys[0].shape[1] * CELL), np.uint8)
+        for slot in range(used.shape[0]):
             if used[slot]:
                 _move_cells(references[slot], keys[slot][cells], radius[slot], i * CELL, moved[slot])
-        for begin in range(0, out.shape[1] * 2, STRETCH):
-            inside = min(width - begin, STRETCH)
+        for begin in range(0, columns, STRETCH):
+            inside, end = min(width - begin, STRETCH), min(begin + STRETCH, columns)
+            near = (keys[0][cells, begin // CELL :], keys[1][cells, begin // CELL :])
             for y in range(CELL):
-                below, blocks = y & 1, out[i * CELL // 2 + (y >> 1), begin // 2 : (begin + STRETCH) // 2]
                 here = rgb[:, min(i * CELL + y, height - 1), begin:]
-                _put_colour(here, inside, below, blocks)
-                for slot in range(slots):
-                    channels = blocks[:, 3 + 4 * slot : 7 + 4 * slot]
-                    if not used[slot]:
-                        channels[:, :3, below], channels[:, 3, below] = 0, cost_scale[-1]
-                        continue
-                    _put_difference(here, moved[slot, :, y, begin:], inside, below, channels)
-                    if below == 0:
-                        _put_cost(keys[slot][cells, begin // CELL :], cost_scale, channels[:, 3])
+                blocks = out[edge + i * CELL // 2 + (y >> 1), edge + begin // 2 : edge + end // 2]
+                _fill_stretch(here, moved[:, :, y, begin:], near, used, scales, cost_scale, y & 1, inside, blocks)

@@ -65,10 +65,14 @@ class StreamGenerator(nn.Module):
 
     Args:
         config: widths and depths.
+
+    Attributes:
+        ranges: lowest and highest value before each convolution, by its name, where they were measured (int8.py).
     """
 
     family = "stream"
     in_channels = CHANNELS
+    ranges: dict[str, tuple[float, float]] | None = None
 
     def __init__(self, config: StreamConfig) -> None:
         super().__init__()

@@ -330,3 +330,17 @@ def ssim_map(a, b):
         both = (window * (p - mp) * (q - mq)).sum()
         out[y, x] = (2 * mp * mq + c1) * (2 * both + c2) / ((mp**2 + mq**2 + c1) * (vp + vq + c2))
     return out
+
+
+# --- int8: one value at a time ---
+def quantised(values, step, zero):
+    """Codes of float values, rounded to the nearest with halves up, clamped to a byte."""
+    return np.clip(np.floor(values.astype(np.float64) / step + zero + 0.5), 0, 255).astype(np.uint8)
+
+
+def enlarged_sum(small, skip):
+    """skip (2h, 2w, C) plus, for each place of small (h, w, 2, 2, C), the four pixels it makes; float64."""
+    out = skip.astype(np.float64).copy()
+    for i, j, below, right in np.ndindex(*small.shape[:4]):
+        out[2 * i + below, 2 * j + right] += small[i, j, below, right]
+    return out

@@ -104,6 +104,16 @@ def test_the_inputs_stay_as_they_were():
         assert_array_equal(now, before)
 
 
+def test_pictures_may_lie_in_memory_as_they_like():
+    rgb, reference = picture(13, (9, 14)), picture(14, (9, 14))
+    field = random_field(15, (9, 14), 4)
+    expected = network_input(rgb, (Companion(reference, field), None))
+    other = np.ascontiguousarray(np.moveaxis(rgb, 0, -1))
+    strided = MatchField(np.asfortranarray(field.keys), field.radius)
+    found = network_input(np.moveaxis(other, -1, 0), (Companion(np.asfortranarray(reference), strided), None))
+    assert torch.equal(found, expected)
+
+
 @pytest.mark.parametrize("rgb", [np.zeros((3, 8, 8)), np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)])
 def test_other_frames_are_refused(rgb):
     with pytest.raises(ValueError, match=r"it must be uint8 \(3, H, W\)"):

@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from streamderain.core.checkpoint import save_generator
+from streamderain.core.int8 import calibrate
 from streamderain.core.stream import ProfileName, StreamGenerator
 
 from .clips import Clip
@@ -110,20 +112,27 @@ class StreamTraining:
     @torch.inference_mode()
     def scores(self, model: nn.Module) -> dict[str, float]:
         """Mean PSNR in dB of the background on samples never trained on, each capped at 60, and of the input."""
-        self._kept = self._kept or [self.validation[n] for n in range(VALIDATION_SAMPLES)]
         device = next(model.parameters()).device
         score = untouched = 0.0
-        for sample in self._kept:
+        for sample in self._unseen():
             estimate = model(sample["input"][None].to(device))[0].float().cpu()
             nothing = torch.zeros_like(estimate)
-            score += psnr(estimate - sample["rain"], nothing) / len(self._kept)
-            untouched += psnr(sample["rain"], nothing) / len(self._kept)
+            score += psnr(estimate - sample["rain"], nothing) / VALIDATION_SAMPLES
+            untouched += psnr(sample["rain"], nothing) / VALIDATION_SAMPLES
         return {"score": score, "input": untouched}
 
     def save(self, path: Path, model: nn.Module, card: dict[str, Any]) -> None:
-        """Write the generator."""
+        """Write the generator, with the ranges that its int8 version needs."""
         assert isinstance(model, StreamGenerator)
+        device = next(model.parameters()).device
+        blocks = (functional.pixel_unshuffle(sample["input"], 2)[None].to(device) for sample in self._unseen())
+        model.ranges = calibrate(model, blocks)
         save_generator(path, model, profile=self.config.network.profile, card={"method": self.name, **card})
+
+    def _unseen(self) -> list[Batch]:
+        """The samples of the score, made once."""
+        self._kept = self._kept or [self.validation[n] for n in range(VALIDATION_SAMPLES)]
+        return self._kept
 
 
 def _everything(network: nn.Module, optim: OptimConfig) -> Group:

@@ -1,0 +1,234 @@
+"""The stream generator in int8 on the CPU: half the time of bfloat16 where the processor has instructions for it.
+
+Inputs and weights of all convolutions but the last are bytes, multiplied by oneDNN with sums in 32 bits (Jacob et al.,
+CVPR 2018, describe the scheme); what residual blocks add up, and the last convolution, stay in bfloat16, so that small
+numbers stay small. The ranges of the activations are measured once (calibrate) and travel with the weights.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import kernels_int8
+from .companions import CHANNELS, COST_CAP, SLOT_CHANNELS, SLOTS, CodedForm
+from .stream import ResidualBlock, StreamGenerator
+
+Ranges = dict[str, tuple[float, float]]
+
+KEPT = 0.8  # of a measured range: rounding the many small values finely is worth clipping the few large ones
+DIFFERENCE_STEP = 1.5  # grey levels of a reference's difference for one code: clipped at 190 of 255
+_ZERO = 128  # the input's code for no difference
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How codes 0..255 stand for values: value = step * (code - zero)."""
+
+    step: float
+    zero: int
+
+    @classmethod
+    def of(cls, low: float, high: float) -> Scale:
+        """The scale that reaches from low, at most 0, to high."""
+        step = max((high - low) / 255, 1e-8)
+        return cls(step, round(-low / step))
+
+
+def input_form() -> CodedForm:
+    """How the first convolution wants its input: black, no difference and no cost around the picture."""
+    scales = np.array([(1, 0), (1 / DIFFERENCE_STEP, _ZERO)], np.float32)
+    edge = np.zeros((CHANNELS, 4), np.uint8)
+    for slot in range(SLOTS):
+        edge[3 + slot * SLOT_CHANNELS : 6 + slot * SLOT_CHANNELS] = _ZERO
+    return CodedForm(scales, np.rint(np.linspace(0, 255, COST_CAP + 1)).astype(np.uint8), edge.reshape(-1))
+
+
+def calibrate(model: StreamGenerator, inputs: Iterable[Tensor]) -> Ranges:
+    """Measure the range of every convolution's input.
+
+    Args:
+        model: float32, eval mode.
+        inputs: as StreamGenerator.from_blocks takes them, of pictures like those to come.
+
+    Returns:
+        Lowest (at most 0) and highest value before each convolution, by the convolution's name.
+    """
+    ranges: Ranges = {}
+
+    def watch(name: str) -> Any:
+        def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            low, high = ranges.get(name, (0.0, 0.0))
+            ranges[name] = (min(low, inputs[0].min().item()), max(high, inputs[0].max().item()))
+
+        return hook
+
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)}
+    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
+    with torch.inference_mode():
+        for blocks in inputs:
+            model.from_blocks(blocks)
+    for hook in hooks:
+        hook.remove()
+    return ranges
+
+
+def cpu_has_int8() -> bool:
+    """Whether the processor multiplies bytes natively."""
+    checks = ("_is_avx512_vnni_supported", "_is_vnni_supported", "_is_amx_tile_supported")
+    return any(check() for name in checks if (check := getattr(torch.cpu, name, None)))
+
+
+def suits(model: StreamGenerator) -> bool:
+    """Whether the network's shape can run in int8: every stage must have a residual block."""
+    return all(model.config.blocks)
+
+
+class Int8Generator:
+    """A stream generator's convolutions as oneDNN's int8 ones.
+
+    Args:
+        model: float32, of a shape that suits; it stays as it is.
+        ranges: what calibrate measured with it.
+    """
+
+    def __init__(self, model: StreamGenerator, ranges: Ranges) -> None:
+        scales = {name: Scale.of(KEPT * low, KEPT * high) for name, (low, high) in ranges.items()}
+        layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)}
+        inner = [name for name in layers if name not in ("head", "tail")]
+        self._layers = {name: _Convolution(layers[name], scales[name], relu=_has_relu(name)) for name in inner}
+        self._layers["head"] = _head(model.head)
+        for name in ("up4", "up2"):
+            self._layers[name] = _Convolution(_by_place(layers[name]), scales[name])
+        self._tail = deepcopy(model.tail).to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._depths = {
+            name: sum(isinstance(each, ResidualBlock) for each in getattr(model, name))
+            for name in ("encode2", "encode4", "middle", "decode4", "decode2")
+        }
+
+    @torch.inference_mode()
+    def rain(self, codes: Tensor, height: int, width: int) -> np.ndarray:
+        """Estimate the rain layer.
+
+        Args:
+            codes: uint8 (1, 44, H / 2 + 2, W / 2 + 2) channels last, see companions.network_codes.
+            height, width: of the frame, which H and W may exceed.
+
+        Returns:
+            (3, height, width) float32, rain in units of the 0..1 RGB.
+        """
+        x2 = self._blocks("encode2", self._layers["head"](codes))
+        x4 = self._blocks("encode4", self._quantised("down4", x2))
+        x8 = self._blocks("middle", self._quantised("down8", x4))
+        x4 = self._blocks("decode4", x4, self._enlarged("up4", x8, x4, "decode4"))
+        x2 = self._blocks("decode2", x2, self._enlarged("up2", x4, x2, "decode2"))
+        rain = np.empty((3, height, width), np.float32)
+        kernels_int8.unblock(_bits(self._tail(x2)).reshape(*x2.shape[2:], 12), rain)
+        return rain
+
+    def _blocks(self, name: str, x: Tensor, codes: Tensor | None = None) -> Tensor:
+        """Residual blocks; x, which they may write into, and its codes for the first of them where they are known."""
+        for number in range(self._depths[name]):
+            first, second = (self._layers[f"{name}.{number}.{which}"] for which in ("first", "second"))
+            codes = first.codes(x) if codes is None else codes
+            x, codes = second(first(codes, into=second.scale), add_to=x), None
+        return x
+
+    def _quantised(self, name: str, x: Tensor) -> Tensor:
+        layer = self._layers[name]
+        return layer(layer.codes(x))
+
+    def _enlarged(self, name: str, x: Tensor, skip: Tensor, following: str) -> Tensor:
+        """Add x, twice as large, to skip, and return the codes of the sum for the blocks that follow."""
+        layer, scale = self._layers[name], self._layers[f"{following}.0.first"].scale
+        small = layer(layer.codes(x))
+        codes = torch.empty_like(skip, dtype=torch.uint8)
+        _, channels, height, width = skip.shape
+        kernels_int8.add_enlarged(
+            _bits(small).view(np.uint32).reshape(height // 2, width // 2, 2, channels),
+            _bits(skip).reshape(height, width * channels),
+            np.float32(1 / scale.step), scale.zero,
+            _bits(codes).reshape(height, width * channels),
+        )  # fmt: skip
+        return codes
+
+
+class _Convolution:
+    """One int8 convolution, packed for oneDNN.
+
+    Args:
+        layer: weights, bias, stride and padding.
+        scale: of its input.
+        relu: whether a ReLU follows.
+    """
+
+    def __init__(self, layer: nn.Conv2d, scale: Scale, *, relu: bool = False) -> None:
+        weight = layer.weight.detach().float()
+        self.scale = scale
+        self._steps = weight.abs().amax((1, 2, 3)).clamp(min=1e-12) / 127
+        whole = (weight / self._steps[:, None, None, None]).round().to(torch.int8)
+        self.weight = whole * self._steps[:, None, None, None]  # as it is now
+        self._zeros = torch.zeros(len(weight), dtype=torch.int32)
+        self.bias = layer.bias.detach().float().clone() if layer.bias is not None else torch.zeros(len(weight))
+        self._shape = [list(layer.stride), list(layer.padding), [1, 1], 1]
+        self._post = "relu" if relu else "none"
+        self._packed = torch.ops.onednn.qconv_prepack(whole, self._steps, scale.step, scale.zero, *self._shape)
+
+    def codes(self, x: Tensor) -> Tensor:
+        """The codes of a bfloat16 x, channels last, for this convolution."""
+        out = torch.empty_like(x, dtype=torch.uint8)
+        kernels_int8.quantise(_bits(x), np.float32(1 / self.scale.step), self.scale.zero, _bits(out))
+        return out
+
+    def __call__(self, codes: Tensor, *, into: Scale | None = None, add_to: Tensor | None = None) -> Tensor:
+        """Convolve codes: to codes of another scale, or to bfloat16, which may be added to what there is."""
+        given = (codes, self.scale.step, self.scale.zero, self._packed, self._steps, self._zeros)
+        if add_to is not None:
+            return torch.ops.onednn.qconv2d_pointwise.binary(
+                *given, add_to, self.bias, *self._shape, 1.0, 0, torch.bfloat16, 1.0, 0, "sum", 1.0, self._post, [], ""
+            )
+        step, zero, dtype = (into.step, into.zero, torch.uint8) if into else (1.0, 0, torch.bfloat16)
+        return torch.ops.onednn.qconv2d_pointwise(
+            *given, self.bias, *self._shape, step, zero, dtype, self._post, [], ""
+        )
+
+
+def _has_relu(name: str) -> bool:
+    """Whether a ReLU follows the convolution of this name in StreamGenerator.from_blocks."""
+    return name.endswith(".first") or name.startswith("down")
+
+
+def _head(layer: nn.Conv2d) -> _Convolution:
+    """The first convolution, for inputs whose channels have steps and zeros of their own (see input_scales)."""
+    steps, zeros = np.full((CHANNELS, 4), 1 / 255, np.float32), np.zeros((CHANNELS, 4), np.float32)
+    for slot in range(SLOTS):
+        difference = slice(3 + slot * SLOT_CHANNELS, 6 + slot * SLOT_CHANNELS)
+        steps[difference], zeros[difference] = DIFFERENCE_STEP / 255, _ZERO
+    scaled = nn.Conv2d(layer.in_channels, layer.out_channels, layer.kernel_size)  # type: ignore[arg-type]
+    scaled.weight.data = layer.weight.detach().float() * torch.from_numpy(steps.reshape(1, -1, 1, 1))
+    scaled.bias = layer.bias
+    made = _Convolution(scaled, Scale(1.0, 0), relu=True)
+    made.bias -= (made.weight * torch.from_numpy(zeros.reshape(1, -1, 1, 1))).sum((1, 2, 3))
+    return made
+
+
+def _by_place(layer: nn.Module) -> nn.Conv2d:
+    """A convolution before a pixel shuffle, its outputs in the order (place, channel) instead of (channel, place)."""
+    assert isinstance(layer, nn.Conv2d)
+    ordered = nn.Conv2d(layer.in_channels, layer.out_channels, 1)
+    shape = (-1, 4, *layer.weight.shape[1:])
+    ordered.weight.data = layer.weight.detach().float().reshape(shape).transpose(0, 1).reshape(layer.weight.shape)
+    ordered.bias.data = layer.bias.detach().float().reshape(-1, 4).T.reshape(-1)  # type: ignore[union-attr]
+    return ordered
+
+
+def _bits(x: Tensor) -> np.ndarray:
+    """A channels-last tensor's memory, flat, as whole numbers."""
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    flat = x.permute(0, 2, 3, 1).reshape(-1)
+    return (flat.view(torch.uint16) if x.dtype == torch.bfloat16 else flat).numpy()

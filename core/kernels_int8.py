@@ -1,0 +1,87 @@
+"""Numba kernels between the convolutions of the int8 network: what oneDNN does not do on the way.
+
+bfloat16 travels as its bits in uint16. Called and checked by int8.py.
+"""
+import numpy as np
+from numba import njit, prange, uint32
+
+_CHUNK = 1 << 14  # values: enough work for a thread, little enough for the first cache
+_HALF = np.float32(0.5)
+
+
+@njit(cache=True)
+def _widened(bits, out):
+    """The float32 values of bfloat16's bits."""
+    wide = out.view(np.uint32)
+    for x in range(bits.shape[0]):
+        wide[x] = uint32(bits[x]) << uint32(16)
+
+
+@njit(cache=True)
+def _narrowed(values, out):
+    """The bits of values rounded to bfloat16, to nearest, ties to even."""
+    bits = values.view(np.uint32)
+    for x in range(bits.shape[0]):
+        out[x] = np.uint16((bits[x] + uint32(0x7FFF) + ((bits[x] >> uint32(16)) & uint32(1))) >> uint32(16))
+
+
+@njit(cache=True)
+def _coded(values, per_unit, zero, out):
+    """out = round(values * per_unit) + zero, clamped to a byte."""
+    shift = np.float32(zero) + _HALF
+    for x in range(values.shape[0]):
+        out[x] = np.uint8(min(max(np.int32(values[x] * per_unit + shift), np.int32(0)), np.int32(255)))
+
+
+@njit(parallel=True, cache=True)
+def quantise(bits, per_unit, zero, out):
+    """Fill out (N,) uint8 with the codes of bits (N,): value * per_unit + zero, rounded and clamped."""
+    for chunk in prange((bits.shape[0] + _CHUNK - 1) // _CHUNK):
+        begin = chunk * _CHUNK
+        source = bits[begin : begin + _CHUNK]
+        values = np.empty(source.shape[0], np.float32)
+        _widened(source, values)
+        _coded(values, per_unit, zero, out[begin : begin + _CHUNK])
+
+
+@njit(cache=True)
+def _enlarged_row(small, below, out):
+    """Fill out (w * C,), pairs of bfloat16 in words, with one of the two rows that small (w, 2, C) makes."""
+    width, words = small.shape[0], small.shape[2]
+    for x in range(width):
+        for n in range(words):
+            out[x * words + n] = small[x, below, n]
+
+
+@njit(parallel=True, cache=True)
+def add_enlarged(small, skip, per_unit, zero, out):
+    """Add small (h, w, 2, C) to skip (2h, 2w * C) and fill out like skip with the sum's codes.
+
+    small holds four pixels of C channels for each of its places, two rows of two; pairs of bfloat16 in uint32.
+    """
+    for i in prange(small.shape[0]):
+        row = np.empty(skip.shape[1] // 2, np.uint32)
+        far, near = np.empty(skip.shape[1], np.float32), np.empty(skip.shape[1], np.float32)
+        for below in range(2):
+            line = skip[2 * i + below]
+            _enlarged_row(small[i], below, row)
+            _widened(row.view(np.uint16), far)
+            _widened(line, near)
+            for n in range(far.shape[0]):
+                near[n] += far[n]
+            _narrowed(near, line)
+            _coded(near, per_unit, zero, out[2 * i + below])
+
+
+@njit(parallel=True, cache=True)
+def unblock(blocks, out):
+    """Fill out (3, H, W) float32 with blocks (rows / 2, columns / 2, 3, 2, 2); what exceeds H and W is left out."""
+    height, width = out.shape[1], out.shape[2]
+    for i in prange((height + 1) // 2):
+        values = np.empty(blocks.shape[1] * 12, np.float32)
+        _widened(blocks[i].reshape(-1), values)
+        for channel in range(3):
+            for below in range(min(2, height - 2 * i)):
+                line = out[channel, 2 * i + below]
+                for x in range(width):
+                    line[x] = values[(x >> 1) * 12 + channel * 4 + below * 2 + (x & 1)]

@@ -1,0 +1,176 @@
+"""The network in int8: its kernels against plain twins, and the whole against the float network."""
+import copy
+
+import naive
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from test_companions import picture, random_field
+
+from streamderain import weights
+from streamderain.core import int8, kernels_int8
+from streamderain.core.checkpoint import CheckpointError, load_generator, save_generator
+from streamderain.core.companions import Companion, network_blocks, network_codes
+from streamderain.core.stream import StreamConfig, StreamGenerator
+
+native = pytest.mark.skipif(not int8.cpu_has_int8(), reason="this processor has no instructions for int8")
+
+
+def bfloat16(values):
+    """float32 values that bfloat16 can hold, and their bits."""
+    tensor = torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(torch.bfloat16)
+    return tensor.float().numpy(), tensor.view(torch.uint16).numpy()
+
+
+@pytest.mark.parametrize("step, zero", [(0.01, 0), (0.03, 77), (0.5, 255)])
+@pytest.mark.parametrize("count", [1, 255, (1 << 14) + 3])
+def test_quantise_matches_naive(count, step, zero):
+    values, bits = bfloat16(np.random.default_rng(count).normal(0, 2, count))
+    out = np.empty(count, np.uint8)
+    kernels_int8.quantise(bits, np.float32(1 / step), zero, out)
+    # float32 against float64: a value on the border of two codes may fall to either side
+    assert np.abs(out.astype(int) - naive.quantised(values, step, zero)).max() <= 1
+    assert (out != naive.quantised(values, step, zero)).mean() < 0.01
+
+
+@pytest.mark.parametrize("size", [(1, 1, 2), (3, 5, 4), (2, 7, 16)])
+def test_add_enlarged_matches_naive(size):
+    height, width, channels = size
+    rng = np.random.default_rng(channels)
+    small, small_bits = bfloat16(rng.normal(size=(height, width, 2, 2, channels)))
+    skip, skip_bits = bfloat16(rng.normal(size=(2 * height, 2 * width, channels)))
+    codes = np.empty((2 * height, 2 * width * channels), np.uint8)
+    words, line = small_bits.view(np.uint32).reshape(height, width, 2, channels), skip_bits.reshape(2 * height, -1)
+    kernels_int8.add_enlarged(words, line, np.float32(20), 100, codes)
+    expected, expected_bits = bfloat16(naive.enlarged_sum(small, skip))
+    assert_array_equal(line, expected_bits.reshape(line.shape))
+    unrounded = naive.quantised(naive.enlarged_sum(small, skip), 0.05, 100).reshape(codes.shape)
+    assert np.abs(codes.astype(int) - unrounded).max() <= 1
+    assert_allclose((codes.astype(float) - 100) * 0.05, expected.reshape(codes.shape), atol=0.05)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 6), (5, 1)])
+def test_unblock_is_a_cropped_pixel_shuffle(size):
+    _, bits = bfloat16(np.random.default_rng(0).normal(size=(4, 4, 12)))
+    out = np.empty((3, *size), np.float32)
+    kernels_int8.unblock(bits, out)
+    blocks = torch.from_numpy(bits).view(torch.bfloat16).permute(2, 0, 1)[None].float()
+    assert_array_equal(out, torch.nn.functional.pixel_shuffle(blocks, 2)[0, :, : size[0], : size[1]].numpy())
+
+
+@pytest.mark.parametrize("size", [(3, 5), (9, 14), (16, 300)])
+@pytest.mark.parametrize("second", [True, False])
+def test_codes_say_what_the_blocks_say(size, second):
+    rgb, reference, other = (picture(seed, size) for seed in range(3))
+    slots = (
+        Companion(reference, random_field(1, size, 9)), Companion(other, random_field(2, size, 9)) if second else None
+    )  # fmt: skip
+    form = int8.input_form()
+    codes = network_codes(rgb, slots, form).float().reshape(11, 4, -(-size[0] // 8) * 4 + 2, -1)
+    values = network_blocks(rgb, slots).reshape(11, 4, *(extent - 2 for extent in codes.shape[2:]))
+    inside = codes[..., 1:-1, 1:-1]
+    assert torch.equal(inside[:3], (values[:3] * 255).round())
+    for first in (3, 7):
+        difference = (values[first : first + 3] * 255 / int8.DIFFERENCE_STEP).clamp(-128, 127)
+        assert (inside[first : first + 3] - 128 - difference).abs().max() <= 0.501
+        assert (inside[first + 3] - values[first + 3] * 255).abs().max() <= 0.501
+    edge = torch.from_numpy(form.edge).reshape(11, 4, 1)
+    for side in (codes[..., 0, :], codes[..., -1, :], codes[..., 0], codes[..., -1]):
+        assert torch.equal(side, edge.expand_as(side).float())
+    assert torch.equal(edge[:3], torch.zeros_like(edge[:3])) and (edge[3] == 128).all() and not edge[6].any()
+
+
+def seen(size=(48, 64), seed=0):
+    """A picture with soft structure under streaks, and two neighbours of it."""
+    rng = np.random.default_rng(seed)
+    base = np.add.outer(np.linspace(40, 160, size[0]), np.linspace(-30, 30, size[1]))
+    base[:, size[1] // 2 :] += 25
+    frames = []
+    for _ in range(3):
+        rain = np.zeros(size)
+        for x in rng.integers(0, size[1], 6):
+            top = rng.integers(0, size[0] - 12)
+            rain[top : top + 12, x] += 60
+        frames.append(np.clip(np.stack([base, base + 5, base - 5]) + rain, 0, 255).astype(np.uint8))
+    still = random_field(0, size, 9)
+    still.keys[:] = 9 * 19 + 9  # no motion, no cost
+    return frames[1], (Companion(frames[0], still), Companion(frames[2], still))
+
+
+@native
+@pytest.mark.parametrize("profile", ["tiny", "realtime"])
+def test_int8_differs_from_float_by_a_fraction_of_a_level(profile):
+    network, _ = load_generator(weights.find(profile, "cpu"))
+    rgb, slots = seen()
+    expected = network.from_blocks(network_blocks(rgb, slots)[None])[0].detach().numpy()
+    made = int8.Int8Generator(network, network.ranges)
+    rain = made.rain(network_codes(rgb, slots, int8.input_form())[None], *rgb.shape[1:])
+    assert np.abs(expected).max() * 255 > 20  # there is rain to find
+    error = np.abs(rain - expected) * 255
+    assert error.mean() < 0.4
+    border = np.concatenate([error[:, :2].ravel(), error[:, -2:].ravel(), error[:, :, :2].ravel()])
+    assert border.mean() < 0.8  # the edge says what padding with zeros says
+    assert_array_equal(rain, made.rain(network_codes(rgb, slots, int8.input_form())[None], *rgb.shape[1:]))
+
+
+@native
+def test_int8_leaves_the_network_as_it_was():
+    network = StreamGenerator.from_profile("tiny").eval()
+    before = copy.deepcopy(network.state_dict())
+    rgb, slots = seen()
+    ranges = int8.calibrate(network, [network_blocks(rgb, slots)[None]])
+    int8.Int8Generator(network, ranges)
+    for name, value in network.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, before[name])
+
+
+def test_calibration_sees_every_convolution_and_keeps_zero_inside():
+    network = StreamGenerator.from_profile("tiny").eval()
+    rgb, slots = seen()
+    ranges = int8.calibrate(network, [network_blocks(rgb, slots)[None]])
+    assert ranges.keys() == {n for n, layer in network.named_modules() if isinstance(layer, torch.nn.Conv2d)}
+    assert all(low <= 0 <= high for low, high in ranges.values())
+    assert ranges["head"][1] == pytest.approx(int(rgb.max()) / 255, abs=1e-6)
+    assert not any(layer._forward_pre_hooks for layer in network.modules())
+
+
+@pytest.mark.parametrize("low, high", [(0.0, 2.0), (-1.0, 3.0), (-4.0, 0.0), (0.0, 0.0)])
+def test_a_scale_reaches_both_ends_and_has_zero_for_a_code(low, high):
+    scale = int8.Scale.of(low, high)
+    assert 0 <= scale.zero <= 255
+    assert scale.step * (255 - scale.zero) == pytest.approx(high, abs=max(scale.step, 1e-5))
+    assert -scale.step * scale.zero == pytest.approx(low, abs=max(scale.step, 1e-5))
+
+
+def test_ranges_travel_with_the_weights(tmp_path):
+    network = StreamGenerator.from_profile("tiny").eval()
+    rgb, slots = seen()
+    network.ranges = int8.calibrate(network, [network_blocks(rgb, slots)[None]])
+    save_generator(tmp_path / "a.safetensors", network, profile="tiny", card={})
+    assert load_generator(tmp_path / "a.safetensors")[0].ranges == network.ranges
+
+
+@pytest.mark.parametrize(
+    "spoil, words",
+    [
+        (lambda ranges: ranges.pop("tail"), "do not fit"),
+        (lambda ranges: ranges.update(tail=(1.0, 2.0)), "do not fit"),
+        (lambda ranges: ranges.update(tail=(0.0, float("inf"))), "do not fit"),
+        (lambda ranges: ranges.update(tail="wide"), "that are none"),
+    ],
+)
+def test_broken_ranges_are_refused(tmp_path, spoil, words):
+    network = StreamGenerator.from_profile("tiny").eval()
+    names = [name for name, layer in network.named_modules() if isinstance(layer, torch.nn.Conv2d)]
+    network.ranges = dict.fromkeys(names, (-1.0, 1.0))
+    spoil(network.ranges)
+    save_generator(tmp_path / "a.safetensors", network, profile="tiny", card={})
+    with pytest.raises(CheckpointError, match=words):
+        load_generator(tmp_path / "a.safetensors")
+
+
+def test_a_network_without_blocks_does_not_suit():
+    assert int8.suits(StreamGenerator.from_profile("tiny"))
+    assert not int8.suits(StreamGenerator(StreamConfig(widths=(16, 32, 32), blocks=(1, 1, 1, 0, 1))))
