@@ -118,8 +118,17 @@ def _fill(
         tuple(np.ascontiguousarray(each) for each in keys),
         np.array([companion is not None for companion in companions]),
         np.array([companion.field.radius if companion else 1 for companion in companions]),
-        scales, cost, edge, out.reshape(*out.shape[:2], CHANNELS, 2, 2),  # the order of torch's pixel_unshuffle
+        scales, cost, edge, _words(out),
     )  # fmt: skip
+
+
+def _words(blocks: np.ndarray) -> np.ndarray:
+    """Blocks (..., 44) as (..., 11, words): the four items of a block, two rows of two, packed into one or two words.
+
+    That is the order of torch's pixel_unshuffle.
+    """
+    word = np.dtype(np.uint32 if blocks.itemsize == 1 else np.uint64)
+    return blocks.view(word).reshape(*blocks.shape[:2], CHANNELS, -1)
 
 
 def _padded(rgb: np.ndarray) -> tuple[int, int]:

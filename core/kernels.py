@@ -50,6 +50,10 @@ def erode_and_blur(luma, reach, out, top, left):
 def _keep_best(costs, first_key, best):
     """Insert the costs' keys into the k ascending bests of each patch, without branches; costs are consumed."""
     key, last = costs.reshape(-1), best[best.shape[0] - 1].reshape(-1)
+    if best.shape[0] == 1:
+        for x in range(key.shape[0]):
+            last[x] = min(last[x], (key[x] << uint32(INDEX_BITS)) + first_key)
+        return
     better = uint32(0)
     for x in range(key.shape[0]):
         key[x] = (key[x] << uint32(INDEX_BITS)) + first_key

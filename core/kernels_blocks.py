@@ -6,7 +6,7 @@ them into their blocks, jumps, within the first cache. Called and checked by com
 import numpy as np
 from numba import njit, prange, uint32
 
-from .kernels import INDEX_BITS, INDEX_MASK
+from .kernels import INDEX_BITS, INDEX_MASK, NO_MATCH
 from .kernels_vector import CELL, copy_cell_row
 
 STRETCH = 256  # pixels whose blocks are filled at once: with all channels they stay in the first cache
@@ -41,100 +41,124 @@ def _move_cells(reference, keys, radius, top, moved):
 
 
 @njit(cache=True)
-def _put(line, out, channel, below):
-    """Put a line of float32 into one row of a channel of out: as it is, as bfloat16's bits, or rounded to a byte."""
-    bits = line.view(np.uint32)
-    row = np.empty(line.shape[0], out.dtype)
-    if out.itemsize == 4:
-        for x in range(row.shape[0]):
-            row[x] = np.int32(bits[x])
-    elif out.itemsize == 2:
-        for x in range(row.shape[0]):  # rounded to nearest, ties to even
-            row[x] = np.int16((bits[x] + uint32(0x7FFF) + ((bits[x] >> uint32(16)) & uint32(1))) >> uint32(16))
-    else:
-        for x in range(row.shape[0]):
-            row[x] = np.uint8(min(max(np.int32(line[x] + _HALF), np.int32(0)), np.int32(255)))
-    for b in range(out.shape[0]):
-        out[b, channel, below, 0] = row[2 * b]
-        out[b, channel, below, 1] = row[2 * b + 1]
+def _itemised(lines, out):
+    """Write two lines (2, N) of float32 into out (2, N): as they are, as bfloat16's bits, or rounded to bytes."""
+    for below in range(2):
+        line, row = lines[below], out[below]
+        bits = line.view(np.uint32)
+        if out.itemsize == 4:
+            for x in range(row.shape[0]):
+                row[x] = np.int32(bits[x])
+        elif out.itemsize == 2:
+            for x in range(row.shape[0]):  # rounded to nearest, ties to even
+                row[x] = np.int16((bits[x] + uint32(0x7FFF) + ((bits[x] >> uint32(16)) & uint32(1))) >> uint32(16))
+        else:
+            for x in range(row.shape[0]):
+                row[x] = np.uint8(min(max(np.int32(line[x] + _HALF), np.int32(0)), np.int32(255)))
 
 
 @njit(cache=True)
-def _put_colour(rgb, width, scale, below, out):
-    """Fill three channels of a row of out with scale[0] * rgb + scale[1].
+def _put(lines, rows, out):
+    """Put two lines (2, N) of float32 into one channel of out (N / 2 blocks, words); rows (2, N) is scratch.
 
-    Of rgb (3, columns) width are used, the last is repeated.
+    A block's four items are written at once, as the one or two words that they are.
     """
-    line = np.empty(out.shape[0] * 2, np.float32)
-    for channel in range(3):
-        source = rgb[channel, :width]
-        for x in range(width):
-            line[x] = np.float32(source[x]) * scale[0] + scale[1]
-        line[width:] = line[width - 1]
-        _put(line, out, channel, below)
+    _itemised(lines, rows)
+    upper, lower = rows[0], rows[1]
+    items = np.empty(2 * upper.shape[0], rows.dtype)
+    for b in range(out.shape[0]):
+        items[4 * b] = upper[2 * b]
+        items[4 * b + 1] = upper[2 * b + 1]
+        items[4 * b + 2] = lower[2 * b]
+        items[4 * b + 3] = lower[2 * b + 1]
+    words = items.view(out.dtype).reshape(out.shape[0], out.shape[1])
+    for b in range(out.shape[0]):
+        for part in range(out.shape[1]):
+            out[b, part] = words[b, part]
 
 
 @njit(cache=True)
-def _put_difference(rgb, moved, width, scale, below, out):
-    """Fill three channels of a row of out with scale[0] * (moved - rgb) + scale[1]."""
-    line = np.empty(out.shape[0] * 2, np.float32)
+def _put_colour(rgb, width, scale, rows, out):
+    """Fill three channels of out (blocks, 3, words) with scale[0] * rgb + scale[1].
+
+    Of rgb (3, 2, columns) width are used, the last is repeated.
+    """
+    lines = np.empty(rows.shape, np.float32)
     for channel in range(3):
-        here, there = rgb[channel, :width], moved[channel, :width]
-        for x in range(width):
-            line[x] = np.float32(np.int32(there[x]) - np.int32(here[x])) * scale[0] + scale[1]
-        line[width:] = line[width - 1]
-        _put(line, out, channel, below)
+        for below in range(2):
+            source, line = rgb[channel, below, :width], lines[below]
+            for x in range(width):
+                line[x] = np.float32(source[x]) * scale[0] + scale[1]
+            line[width:] = line[width - 1]
+        _put(lines, rows, out[:, channel])
+
+
+@njit(cache=True)
+def _put_difference(rgb, moved, width, scale, rows, out):
+    """Fill three channels of out with scale[0] * (moved - rgb) + scale[1]; both are (3, 2, columns)."""
+    lines = np.empty(rows.shape, np.float32)
+    for channel in range(3):
+        for below in range(2):
+            here, there, line = rgb[channel, below, :width], moved[channel, below, :width], lines[below]
+            for x in range(width):
+                line[x] = np.float32(np.int32(there[x]) - np.int32(here[x])) * scale[0] + scale[1]
+            line[width:] = line[width - 1]
+        _put(lines, rows, out[:, channel])
 
 
 @njit(cache=True)
 def _put_cost(keys, cost_scale, out):
-    """Fill a row of one channel (columns / 2, 2, 2) with the cost of its cell's match; the last cell is repeated."""
+    """Fill one channel of out (blocks, words) with the cost of its cell's match; the last cell is repeated."""
+    item = np.empty(4, cost_scale.dtype)
+    words = item.view(out.dtype)
     for b in range(out.shape[0]):
         key = keys[min(b * 2 // CELL, keys.shape[0] - 1)]
-        cost = cost_scale[min(np.int64(key >> uint32(INDEX_BITS)), cost_scale.shape[0] - 1)]
-        out[b, 0, 0] = cost
-        out[b, 0, 1] = cost
-        out[b, 1, 0] = cost
-        out[b, 1, 1] = cost
+        item[:] = cost_scale[min(np.int64(key >> uint32(INDEX_BITS)), cost_scale.shape[0] - 1)]
+        for part in range(out.shape[1]):
+            out[b, part] = words[part]
 
 
 @njit(cache=True)
-def _fill_stretch(here, moved, keys, used, scales, cost_scale, below, inside, out):
-    """Fill one row of out (blocks, channels, 2, 2) from a row of pixels (3, columns) and its moved references."""
-    _put_colour(here, inside, scales[0], below, out)
+def _fill_stretch(here, moved, keys, used, scales, cost_scale, inside, out):
+    """Fill out (blocks, channels, words) from two rows of pixels (3, 2, columns) and their moved references."""
+    rows = np.empty((2, 2 * out.shape[0]), cost_scale.dtype)
+    _put_colour(here, inside, scales[0], rows, out[:, :3])
     for slot in range(used.shape[0]):
         channels = out[:, 3 + 4 * slot : 7 + 4 * slot]
         if used[slot]:
-            _put_difference(here, moved[slot], inside, scales[1], below, channels)
+            _put_difference(here, moved[slot], inside, scales[1], rows, channels[:, :3])
             _put_cost(keys[slot], cost_scale, channels[:, 3])
         else:
-            _put_difference(here, here, inside, scales[1], below, channels)
-            channels[:, 3] = cost_scale[-1]
+            _put_difference(here, here, inside, scales[1], rows, channels[:, :3])
+            _put_cost(np.full(1, NO_MATCH, np.uint32), cost_scale, channels[:, 3])
 
 
 @njit(parallel=True, cache=True)
 def fill_blocks(rgb, references, keys, used, radius, scales, cost_scale, edge, out):
-    """Fill out (rows / 2, columns / 2, channels, 2, 2): the colours of rgb, then four channels for each slot.
+    """Fill out (rows / 2, columns / 2, channels, words): the colours of rgb, then four channels for each slot.
 
     Those are the slot's reference (slots, 3, H, W) gathered through its keys (slots, cell rows, cell columns), minus
     rgb, and the cost of the match; in a slot that is not used no difference and the largest cost. scales (2, 2:
     factor, addend) are of colours and differences, radius (slots,) is that of the keys' index, cost_scale (L,) maps
-    their cost to what is stored, the last entry for all larger ones. out has edge more blocks on each side, which are
-    left alone.
+    their cost to what is stored, the last entry for all larger ones; its type is that of all items. The 2 x 2 items of
+    a block are packed into words. out has edge more blocks on each side, which are left alone.
     """
     height, width = rgb.shape[1], rgb.shape[2]
     columns = (out.shape[1] - 2 * edge) * 2
     for row in prange((out.shape[0] - 2 * edge) * 2 // CELL):
         i = np.int64(row)  # prange counts unsigned, and min() of both kinds would be a float
         cells = min(i, keys[0].shape[0] - 1)
-        moved = np.empty((used.shape[0], 3, CELL, keys[0].shape[1] * CELL), np.uint8)
+        wide = keys[0].shape[1] * CELL
+        moved, here = np.empty((used.shape[0], 3, CELL, wide), np.uint8), np.empty((3, CELL, width), np.uint8)
         for slot in range(used.shape[0]):
             if used[slot]:
                 _move_cells(references[slot], keys[slot][cells], radius[slot], i * CELL, moved[slot])
+        for y in range(CELL):
+            here[:, y] = rgb[:, min(i * CELL + y, height - 1)]
         for begin in range(0, columns, STRETCH):
             inside, end = min(width - begin, STRETCH), min(begin + STRETCH, columns)
             near = (keys[0][cells, begin // CELL :], keys[1][cells, begin // CELL :])
-            for y in range(CELL):
-                here = rgb[:, min(i * CELL + y, height - 1), begin:]
-                blocks = out[edge + i * CELL // 2 + (y >> 1), edge + begin // 2 : edge + end // 2]
-                _fill_stretch(here, moved[:, :, y, begin:], near, used, scales, cost_scale, y & 1, inside, blocks)
+            for y in range(0, CELL, 2):
+                blocks = out[edge + (i * CELL + y) // 2, edge + begin // 2 : edge + end // 2]
+                pixels, there = here[:, y : y + 2, begin:], moved[:, :, y : y + 2, begin:]
+                _fill_stretch(pixels, there, near, used, scales, cost_scale, inside, blocks)
