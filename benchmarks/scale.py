@@ -15,7 +15,7 @@ from statistics import fmean, median
 import cv2
 import numpy as np
 
-from streamderain import Derainer, derainer
+from streamderain import Derainer, stages
 from streamderain.core import metrics
 from streamderain.pairs import pair_pictures
 from streamderain.scene import draw
@@ -32,15 +32,15 @@ def read(path: Path) -> np.ndarray:
 def score(profile: str, scale: int, pairs: list[tuple[Path, Path]], *, plain: bool = False) -> float:
     """Mean PSNR in dB; scale 0 leaves the pictures as they are."""
     made = Derainer(profile=profile, scale=max(1, scale))
-    rule = derainer.lightened
+    rule = stages.lightened
     if plain:
-        derainer.lightened = lambda before, after, reach: after  # type: ignore[assignment]
+        stages.lightened = lambda before, after, reach: after  # type: ignore[assignment]
     found = []
     for rainy_path, clean_path in pairs:
         rainy = read(rainy_path)
         made.reset()
         found.append(_score(made(rainy) if scale else rainy, read(clean_path)))
-    derainer.lightened = rule
+    stages.lightened = rule
     return fmean(found)
 
 

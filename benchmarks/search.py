@@ -19,14 +19,14 @@ import numpy as np
 import torch
 
 from streamderain import scene
-from streamderain.benchmark import BENCHMARK_SEARCH
+from streamderain.bench.search import BENCHMARK_SEARCH
 from streamderain.core import colour, matching, rain
 from streamderain.core.companions import Companion, network_blocks, network_input
 from streamderain.core.matching import Guide, MatchField, SearchSettings
 from streamderain.core.metrics import psnr
 from streamderain.core.stream import StreamGenerator
-from streamderain.derainer import SEARCH
 from streamderain.engine import Engine
+from streamderain.stages import SEARCH
 from streamderain.video import open_video
 
 SIZE = (640, 480)

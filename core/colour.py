@@ -41,7 +41,7 @@ RED_BLUE = {
     "smpte240m": (0.212, 0.087),
     "fcc": (0.30, 0.11),
 }
-_SEEN_BITS = 12  # depth of the RGB between the matrix and the curve of PQ and HLG
+SEEN_BITS = 12  # depth of the RGB between the matrix and the curve of PQ and HLG
 
 
 def to_rgb(planes: Planes, pixel_format: PixelFormat, out: np.ndarray | None = None) -> np.ndarray:
@@ -71,7 +71,7 @@ def to_rgb(planes: Planes, pixel_format: PixelFormat, out: np.ndarray | None = N
         return out
     planes, pixel_format = _without_matrix(planes, pixel_format)
     for channel, plane in enumerate(planes):
-        kernels.look_up(plane, _shown_codes(pixel_format), out[channel])
+        kernels.look_up(plane, shown_codes(pixel_format), out[channel])
     return out
 
 
@@ -122,7 +122,7 @@ def subtract_rain(planes: Planes, rain: np.ndarray, pixel_format: PixelFormat, s
         raise ValueError(f"rain must be float32 {(3, *ready[0].shape)}, got {rain.dtype} {rain.shape}")
     if pixel_format.transfer != "sdr":
         rain = rain * _gain_of_curve(ready, pixel_format)
-    weights = (strength * _levels_per_rain(pixel_format)).astype(np.float32)
+    weights = (strength * levels_per_rain(pixel_format)).astype(np.float32)
     shifts = _shifts(pixel_format)
     outs = tuple(np.empty(plane.shape, plane.dtype) for plane in ready)
     touched = np.zeros((-(-rain.shape[1] >> shifts[:, 1].max()), len(ready)), np.bool_)
@@ -151,7 +151,7 @@ def from_rgb(rgb: np.ndarray, pixel_format: PixelFormat) -> Planes:
     offsets, _ = _code_scale(pixel_format)
     dtype = np.uint8 if pixel_format.bit_depth == 8 else np.uint16
     top = (1 << pixel_format.bit_depth) - 1
-    levels = np.tensordot(_levels_per_rain(pixel_format), signal, axes=1)  # (P, H, W): a picture scales as rain does
+    levels = np.tensordot(levels_per_rain(pixel_format), signal, axes=1)  # (P, H, W): a picture scales as rain does
     means = (_block_mean(plane, *shift) for plane, shift in zip(levels, _shifts(pixel_format), strict=True))
     return tuple(
         np.clip(np.rint(mean + offset), 0, top).astype(dtype) for mean, offset in zip(means, offsets, strict=True)
@@ -179,7 +179,7 @@ def _ready(array: np.ndarray) -> np.ndarray:
 def _through_matrix(planes: Planes, pixel_format: PixelFormat, top: int, out: np.ndarray) -> None:
     shift_x, shift_y = pixel_format.subsampling
     luma_plane, blue, red = planes
-    kernels.yuv_to_rgb(luma_plane, blue, red, shift_x, shift_y, _rgb_per_code(pixel_format, top), np.float32(top), out)
+    kernels.yuv_to_rgb(luma_plane, blue, red, shift_x, shift_y, rgb_per_code(pixel_format, top), np.float32(top), out)
 
 
 def _without_matrix(planes: Planes, pixel_format: PixelFormat) -> tuple[Planes, PixelFormat]:
@@ -189,8 +189,8 @@ def _without_matrix(planes: Planes, pixel_format: PixelFormat) -> tuple[Planes, 
     if pixel_format.family == "grey":
         return planes * 3, replace(pixel_format, family="rgb")
     rgb = np.empty((3, *planes[0].shape), np.uint16)
-    _through_matrix(planes, pixel_format, (1 << _SEEN_BITS) - 1, rgb)
-    seen = PixelFormat("rgb", _SEEN_BITS, full_range=True, transfer=pixel_format.transfer)
+    _through_matrix(planes, pixel_format, (1 << SEEN_BITS) - 1, rgb)
+    seen = PixelFormat("rgb", SEEN_BITS, full_range=True, transfer=pixel_format.transfer)
     return tuple(_ready(channel) for channel in rgb), seen
 
 
@@ -198,7 +198,7 @@ def _gain_of_curve(planes: Planes, pixel_format: PixelFormat) -> np.ndarray:
     planes, pixel_format = _without_matrix(planes, pixel_format)
     gain = np.empty((3, *planes[0].shape), np.float32)
     for channel, plane in enumerate(planes):
-        kernels.look_up(plane, _curve_gains(pixel_format), gain[channel])
+        kernels.look_up(plane, curve_gains(pixel_format), gain[channel])
     return gain
 
 
@@ -227,7 +227,7 @@ def _code_scale(pixel_format: PixelFormat) -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache
-def _levels_per_rain(pixel_format: PixelFormat) -> np.ndarray:
+def levels_per_rain(pixel_format: PixelFormat) -> np.ndarray:
     """How many levels of each plane one unit of R, G, B is worth: float64 (P, 3)."""
     red, blue = RED_BLUE[pixel_format.matrix]
     brightness = np.array([red, 1.0 - red - blue, blue])
@@ -242,10 +242,10 @@ def _levels_per_rain(pixel_format: PixelFormat) -> np.ndarray:
 
 
 @lru_cache
-def _rgb_per_code(pixel_format: PixelFormat, top: int) -> np.ndarray:
+def rgb_per_code(pixel_format: PixelFormat, top: int) -> np.ndarray:
     """RGB in 0..top from YUV codes: float32 (3, 4: Y, U, V, constant)."""
     offsets, _ = _code_scale(pixel_format)
-    matrix = top * np.linalg.inv(_levels_per_rain(pixel_format))
+    matrix = top * np.linalg.inv(levels_per_rain(pixel_format))
     return np.column_stack([matrix, -matrix @ offsets]).astype(np.float32)
 
 
@@ -257,10 +257,10 @@ def _signals(pixel_format: PixelFormat) -> np.ndarray:
 
 
 @lru_cache
-def _shown_codes(pixel_format: PixelFormat) -> np.ndarray:
+def shown_codes(pixel_format: PixelFormat) -> np.ndarray:
     return np.rint(255.0 * transfer.to_sdr(_signals(pixel_format), pixel_format.transfer)).astype(np.uint8)
 
 
 @lru_cache
-def _curve_gains(pixel_format: PixelFormat) -> np.ndarray:
+def curve_gains(pixel_format: PixelFormat) -> np.ndarray:
     return transfer.signal_per_shown(_signals(pixel_format), pixel_format.transfer).astype(np.float32)

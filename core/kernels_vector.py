@@ -42,7 +42,7 @@ def patch_costs(query, place, reference, moved, stride, truncation, out):  # typ
 @overload(patch_costs)
 def _patch_costs(query, place, reference, moved, stride, truncation, out):  # type: ignore[no-untyped-def]
     def call(query, place, reference, moved, stride, truncation, out):  # type: ignore[no-untyped-def]
-        _vector_costs(query, place, reference, moved, stride, truncation, out)
+        _vector_costs(query, place, reference, moved, stride, truncation, out)  # type: ignore[call-arg]
 
     return call
 
@@ -77,7 +77,7 @@ def copy_cell_row(source, begin, target, at):  # type: ignore[no-untyped-def]
 @overload(copy_cell_row)
 def _copy_cell_row(source, begin, target, at):  # type: ignore[no-untyped-def]
     def call(source, begin, target, at):  # type: ignore[no-untyped-def]
-        _copy_word(source, begin, target, at)
+        _copy_word(source, begin, target, at)  # type: ignore[call-arg]
 
     return call
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,34 +12,15 @@ import numpy as np
 from torch import Tensor
 
 from streamderain import weights
-from streamderain.core import colour, matching
 from streamderain.core.checkpoint import CheckpointError, load_generator
 from streamderain.core.colour import PixelFormat
-from streamderain.core.companions import Companion, Slots, network_blocks
-from streamderain.core.matching import Guide, MatchField, SearchSettings
-from streamderain.core.single_frame import frame_input
-from streamderain.engine import Engine
+from streamderain.engines import open_engine
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
-from streamderain.scaling import enlarged, lightened, shrunk
+from streamderain.stages import Field, Rain, Slot, View, stages_for
 
 Picture = Frame | np.ndarray
 ARRAY_FORMAT = PixelFormat(family="rgb", full_range=True)
-SEARCH = SearchSettings()
-_REACH_PX = 4  # half of a broad streak, in the smaller picture
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What a frame is reduced to for the search and the network.
-
-    Attributes:
-        rgb: (3, H, W) uint8, turned upright.
-        guide: padded, rain-suppressed luma.
-    """
-
-    rgb: np.ndarray
-    guide: Guide
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +44,7 @@ class Past:
     """
 
     views: list[View] = field(default_factory=list)
-    fields: dict[str, MatchField] = field(default_factory=dict)
+    fields: dict[str, Field] = field(default_factory=dict)
     ahead: Ahead | None = None
     number: int = 0
 
@@ -79,12 +60,13 @@ class Derainer:
         strength: scales the rain layer before it is subtracted, 0 to 2; 0 changes nothing, 1 takes all of it away.
         scale: look for the rain in a picture that is smaller by this factor; the cost falls with its square, and fine
             streaks stay.
+        backend, precision, cache_dir, tell: see open_engine.
 
     Attributes:
         strength, scale: as above; may be changed between frames.
         profile, device, backend, precision: what was chosen.
         past: the temporal state.
-        stage_ms: milliseconds spent in each stage so far.
+        stage_ms: milliseconds spent in each stage so far; with a GPU the host's, which waits in search and subtract.
         frames: frames derained so far.
 
     Raises:
@@ -99,6 +81,10 @@ class Derainer:
         model: str | Path | None = None,
         strength: float = 1.0,
         scale: int = 1,
+        backend: str = "auto",
+        precision: str = "auto",
+        cache_dir: str | Path | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         if not 0 <= strength <= 2:
             raise DerainError(f"strength is {strength:g}; give a number from 0 (no change) to 2")
@@ -107,11 +93,14 @@ class Derainer:
             generator, metadata = load_generator(path)
         except CheckpointError as error:
             raise DerainError(str(error)) from None
-        engine = Engine(generator, device)
+        engine = open_engine(
+            generator, device, backend=backend, precision=precision, cache_dir=cache_dir, tell=tell
+        )
         self.profile, self.model = str(metadata["profile"]), path
         self.device, self.backend, self.precision = engine.device, engine.backend, engine.precision
         self.strength, self.scale = strength, scale
         self._engine = engine
+        self._stages = stages_for(engine, tell)
         self.stage_ms = dict.fromkeys(("view", "search", "companions", "network", "subtract"), 0.0)
         self.frames = 0
         self.past = Past()
@@ -142,47 +131,41 @@ class Derainer:
         current = self._frame(frame)
         rain = self._rain(current, following)
         with self._timed("subtract"):
-            derained = current.with_planes(colour.subtract_rain(current.planes, rain, current.format, self.strength))
-            if self.scale > 1:
-                derained = lightened(current, derained, _REACH_PX * self.scale)
+            derained = self._stages.subtract(current, rain, self.strength, self.scale)
         self.frames += 1
         if isinstance(frame, np.ndarray):
             return np.stack(derained.planes, axis=-1)
         return derained
 
-    def _rain(self, frame: Frame, following: Picture | None) -> np.ndarray:
-        """Estimate a frame's rain layer, (3, H, W) float32 in units of the 0..1 RGB, and move the past on by it."""
-        seen, size = self._beside_companions(frame, following) if self._engine.companions else self._alone(frame)
+    def _rain(self, frame: Frame, following: Picture | None) -> Rain:
+        """Estimate a frame's rain layer, and move the past on by it."""
+        if self._engine.companions:
+            seen, size = self._beside_companions(frame, following)
+        else:
+            with self._timed("view"):
+                seen, size = self._stages.alone(frame, self.scale)
         with self._timed("network"):
-            rain = np.rot90(self._engine.run(seen, *size), -_quarter_turns(frame), axes=(1, 2))
-            return enlarged(rain, frame.height, frame.width)
+            return self._stages.rain(seen, size, frame)
 
-    def _alone(self, frame: Frame) -> tuple[Tensor, tuple[int, ...]]:
-        """What a network sees that looks at a frame alone, and its height and width."""
-        with self._timed("view"):
-            seen = shrunk(frame, self.scale)
-            rgb = _upright(colour.to_rgb(seen.planes, seen.format), frame)
-            return frame_input(rgb), rgb.shape[1:]
-
-    def _beside_companions(self, frame: Frame, following: Picture | None) -> tuple[Tensor, tuple[int, ...]]:
+    def _beside_companions(self, frame: Frame, following: Picture | None) -> tuple[Tensor, tuple[int, int]]:
         """What the stream generator sees, and its height and width; the past moves on."""
         with self._timed("view"):
             view = self._view(frame)
-            if self.past.views and self.past.views[0].rgb.shape != view.rgb.shape:
+            if self.past.views and self.past.views[0].size != view.size:
                 self.reset()
             ahead = None if following is None else self._look_at(following, frame)
         views, fields = self.past.views, dict(self.past.fields)
         with self._timed("search"):
             slots = self._slots(view, ahead.view if ahead else None)
         with self._timed("companions"):
-            seen = network_blocks(view.rgb, slots, self._engine.input_dtype)
+            seen = self._stages.beside(view, slots)
         if frame.corrupt:  # its damage decides nothing for the frames after it, not even that there was a cut
             self.past.views, self.past.fields = views, fields
         else:
             self.past.views = [view, *self.past.views[:1]]
             self.past.number += 1
         self.past.ahead = ahead
-        return seen, view.rgb.shape[1:]
+        return seen, view.size
 
     def _frame(self, picture: Picture) -> Frame:
         """The picture as a Frame; the one looked at before is known already."""
@@ -201,47 +184,43 @@ class Derainer:
     def _view(self, frame: Frame) -> View:
         if self.past.ahead and self.past.ahead.frame is frame:
             return self.past.ahead.view
-        seen = shrunk(frame, self.scale)
-        rgb, luma = colour.to_rgb(seen.planes, seen.format), colour.luma(seen.planes, seen.format)
-        return View(_upright(rgb, frame), matching.make_guide(_upright(luma, frame)))
+        return self._stages.view(frame, self.scale)
 
-    def _slots(self, view: View, after: View | None) -> Slots:
+    def _slots(self, view: View, after: View | None) -> tuple[Slot, Slot]:
         """Companions in the order of their worth: t-1, then t+1 or t-2; a photo and a first frame have none."""
-        before = self._match(view, self.past.views[0], "before") if self.past.views else None
-        if self.past.views and before is None:  # a cut: nothing from before it may be used
+        before = self._search(view, self.past.views[0], "before") if self.past.views else None
+        # begun before the first answer is judged: then a GPU has work while the host waits for that answer
+        second = self._search(view, after, "after") if after else None
+        if before and not self._kept("before"):  # a cut: nothing from before it may be used
             self.past.views, self.past.fields = [], {}
-        second = self._match(view, after, "after") if after else None
+            before, second = None, self._search(view, after, "after") if after else None
+        if second and not self._kept("after"):
+            second = None
         if second is None and len(self.past.views) > 1:
-            second = self._match(view, self.past.views[1], "older")
+            older = self._search(view, self.past.views[1], "older")
+            second = older if self._kept("older") else None
         return (before, second) if before else (second, None)
 
-    def _match(self, view: View, reference: View, role: str) -> Companion | None:
-        """The reference and its field, or None where it shows another scene."""
+    def _search(self, view: View, reference: View, role: str) -> Slot:
+        """The reference and its field, which becomes the role's last one."""
         # a role's first search starts from another role's answer: only a scene's very first search is exact
         fields = self.past.fields
         previous = fields.get(role) or fields.get("before") or fields.get("after")
-        found = matching.search(view.guide, reference.guide, SEARCH, previous=previous, seed=self.past.number)
-        if matching.is_cut(found, SEARCH):
-            fields.pop(role, None)
-            return None
-        fields[role] = found
-        return Companion(reference.rgb, found)
+        fields[role] = self._stages.search(view, reference, previous, self.past.number)
+        return reference, fields[role]
+
+    def _kept(self, role: str) -> bool:
+        """Whether a role's last field may be used; it is forgotten where its reference shows another scene."""
+        if self._stages.is_cut(self.past.fields[role]):
+            del self.past.fields[role]
+            return False
+        return True
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
         began = time.perf_counter()
         yield
         self.stage_ms[stage] += (time.perf_counter() - began) * 1e3
-
-
-def _upright(picture: np.ndarray, frame: Frame) -> np.ndarray:
-    """An array (..., H, W) of the frame, standing as the frame is shown."""
-    return np.ascontiguousarray(np.rot90(picture, _quarter_turns(frame), axes=(-2, -1)))
-
-
-def _quarter_turns(frame: Frame) -> int:
-    """Counterclockwise quarter turns that stand the picture upright: rain falls down the way it was seen."""
-    return round(frame.rotation / 90) % 4
 
 
 def _frame_of(array: np.ndarray) -> Frame:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from streamderain import Derainer, Frame, derainer, engine, weights
+from streamderain import Derainer, Frame, derainer, engine, stages, weights
 from streamderain.core import matching
 from streamderain.core.checkpoint import load_generator, save_generator
 from streamderain.core.colour import PixelFormat
@@ -41,7 +41,7 @@ def make_model(path, tail):
 @pytest.fixture(autouse=True)
 def narrow_window(monkeypatch):
     """Half of these small pictures is window enough."""
-    monkeypatch.setattr(derainer, "SEARCH", replace(derainer.SEARCH, radius=8))
+    monkeypatch.setattr(stages, "SEARCH", replace(stages.SEARCH, radius=8))
 
 
 @pytest.fixture(scope="module")
@@ -318,8 +318,8 @@ def no_search(monkeypatch):
         raise AssertionError("a network that looks at a frame alone needs no search")
 
     for name in ("search", "make_guide"):
-        monkeypatch.setattr(derainer.matching, name, called)
-    monkeypatch.setattr(derainer, "network_blocks", called)
+        monkeypatch.setattr(matching, name, called)
+    monkeypatch.setattr(stages, "network_blocks", called)
 
 
 @pytest.mark.parametrize("pixel_format", FORMATS, ids=lambda f: f"{f.family}{f.bit_depth}{f.transfer}")
