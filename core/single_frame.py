@@ -74,8 +74,19 @@ class SingleFrameDerainer(nn.Module):
             which is clamped first, O - R is within 0..1.
         """
         height, width = rgb.shape[-2:]
+        return self.from_padded(padded(rgb, self.network.multiple))[..., :height, :width]
+
+    def from_padded(self, rgb: Tensor) -> Tensor:
+        """The same from a picture that is padded already.
+
+        Args:
+            rgb: (B, 3, H, W) float, 0..1; H and W multiples of the network's.
+
+        Returns:
+            (B, 3, H, W).
+        """
         span = 1 - self.low
-        layer = self.network(_padded(rgb, self.network.multiple) * span + self.low)[..., :height, :width]
+        layer = self.network(rgb * span + self.low)
         if self.output == "rain":
             return layer / span
         return rgb - ((layer - self.low) / span).clamp(0, 1)
@@ -93,8 +104,8 @@ def frame_input(rgb: np.ndarray) -> Tensor:
     return torch.from_numpy(rgb) / 255
 
 
-def _padded(x: Tensor, multiple: int) -> Tensor:
-    """Reflected to the right and below; repeated where the picture is too small for that.
+def padded(x: Tensor, multiple: int) -> Tensor:
+    """Reflected to the right and below up to multiples; repeated where the picture is too small for that.
 
     At least two multiples: at its coarsest level the network normalises over places, and one place is no statistic.
     """

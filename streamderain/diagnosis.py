@@ -155,6 +155,16 @@ def decoders(results: Mapping[str, str | None]) -> list[Finding]:
     ]
 
 
+def hardware_decoders(results: Mapping[str, str | None]) -> list[Finding]:
+    """Each codec with the reason why NVDEC does not decode a frame of it, None where it does."""
+    advice = "the CPU decodes; NVDEC needs an NVIDIA GPU and, in a container, the driver's capability \"video\""
+    return [
+        Finding("decoders", f"{codec} nvdec", "ok", "decoded on the GPU, as the CPU does") if problem is None
+        else Finding("decoders", f"{codec} nvdec", "missing", problem, advice)
+        for codec, problem in results.items()
+    ]
+
+
 def cameras(found: Iterable[Camera]) -> list[Finding]:
     """Local cameras."""
     findings = [

@@ -13,7 +13,7 @@ class FakeDerainer:
 
     loaded = 0
 
-    def __init__(self, *, profile="auto", device="auto", model=None, strength=1.0):
+    def __init__(self, *, profile="auto", device="auto", model=None, strength=1.0, **rest):
         if profile == "quality":
             raise DerainError("profile quality has no weights yet; use realtime.")
         type(self).loaded += 1

@@ -54,7 +54,7 @@ def picture(path, seed=0, mode="RGB"):
     return pixels
 
 
-def test_one_picture(tmp_path, derainer):
+def test_one_picture(tmp_path, derainer, capsys):
     pixels = picture(tmp_path / "in.png", mode="RGBA")
     result = run(tmp_path / "in.png", tmp_path / "out.tif", "--profile", "tiny", "--strength", "0.5")
     assert result.exit_code == 0, result.output
@@ -66,7 +66,11 @@ def test_one_picture(tmp_path, derainer):
     frame = read(tmp_path / "out.tif")
     assert_array_equal(np.stack(frame.planes, -1), pixels[..., :3] - 1)
     assert_array_equal(frame.alpha, pixels[..., 3])
-    assert derainer.made[0].options == {"profile": "tiny", "device": "auto", "model": None, "strength": 0.5}
+    options = derainer.made[0].options
+    given = {"profile": "tiny", "device": "auto", "model": None, "strength": 0.5, "backend": "auto", "cache_dir": None}
+    assert options.items() >= given.items()
+    options["tell"]("building")
+    assert capsys.readouterr().err == "building\n"
 
 
 def test_a_folder_becomes_png_and_every_picture_starts_anew(tmp_path, derainer):

@@ -137,11 +137,14 @@ def test_network_options_mean_the_same_everywhere():
         click.echo(json.dumps(values, default=str))
 
     assert json.loads(CliRunner().invoke(command).stdout) == {
-        "profile": "auto", "device": "auto", "model": None, "strength": 1.0,
+        "profile": "auto", "device": "auto", "model": None, "strength": 1.0, "backend": "auto",
+        "precision": "auto", "cache_dir": None,
     }
     given = ["--profile", "tiny", "--device", "cpu", "--model", "m.safetensors", "--strength", "0.5"]
+    given += ["--backend", "compile", "--precision", "bf16", "--cache-dir", "kept"]
     assert json.loads(CliRunner().invoke(command, given).stdout) == {
-        "profile": "tiny", "device": "cpu", "model": "m.safetensors", "strength": 0.5,
+        "profile": "tiny", "device": "cpu", "model": "m.safetensors", "strength": 0.5, "backend": "compile",
+        "precision": "bf16", "cache_dir": "kept",
     }
 
 

@@ -32,6 +32,26 @@ def test_each_profile_is_loaded_once_and_comes_without_a_past():
     assert loads == ["tiny"]
 
 
+def test_networks_that_are_built_are_all_built_before_the_camera_is_opened():
+    loads = []
+
+    def make(**options):
+        loads.append(options.pop("profile"))
+        assert options.pop("backend") == "tensorrt" and options.pop("cache_dir") == "kept"
+        made = Derainer(profile="tiny", **options)
+        made.backend = "tensorrt"
+        return made
+
+    networks = Networks(device="cpu", make=make, backend="tensorrt", cache_dir="kept")
+    first = networks.rungs[0]
+    networks.warm_up(first)
+    assert set(loads) == {rung.profile for rung in networks.rungs} - {None}
+    assert len(loads) == len(set(loads))
+    for rung in networks.rungs[:-1]:
+        assert networks.take(rung).scale == rung.scale
+    assert len(loads) == len(set(loads))
+
+
 def test_a_model_file_is_the_only_network():
     from streamderain import weights
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from streamderain._version import __version__
+from streamderain.cli.memory import keep_freed_memory
 from streamderain.cli.text import sentence
 from streamderain.errors import DerainError
 from streamderain.outputs import ReaderGone
@@ -15,6 +16,7 @@ from streamderain.outputs import ReaderGone
 # Decoder, encoder and whatever else runs here need the cores that OpenMP's waiting threads would burn: with one more
 # busy process on two cores, a 640x360 file went from 4.8 to 10.9 fps. Read when torch and Numba load their OpenMP.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+keep_freed_memory()
 
 COMMANDS = {
     "video": "Take the rain out of a video file.",
@@ -22,6 +24,7 @@ COMMANDS = {
     "camera": "Take the rain out of a live camera.",
     "eval": "Score derained pictures or video against their clean truth.",
     "bench": "Measure speed on this machine.",
+    "compile": "Build the network for this machine ahead of its first use.",
     "models": "List the weights that are here.",
     "doctor": "Say what works on this machine and what to do about the rest.",
     "train": "Make weights.",

@@ -82,7 +82,7 @@ class Batch:
 
         if self._loaded is None:
             try:
-                self._loaded = Derainer(**self._network)
+                self._loaded = Derainer(**self._network, tell=self._progress.say)
             except DerainError as error:
                 self._current.error = str(error)
                 raise

@@ -16,6 +16,8 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 _TIME = re.compile(r"(\d{1,6}:){0,2}\d{1,9}(\.\d{0,9})?", re.ASCII)
 PROFILES = ("auto", "tiny", "realtime", "quality")
+PRECISIONS = ("auto", "int8", "bf16", "fp16", "fp32")  # as streamderain/engines.py has them
+BACKENDS = ("auto", "eager", "compile", "tensorrt")  # as streamderain/backends.py has them, without importing torch
 
 
 class RateType(click.ParamType):
@@ -65,8 +67,14 @@ TIME = TimeType()
 STRENGTH = StrengthType(0.0, 2.0)
 
 
+cache_option = click.option(
+    "--cache-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    help="Keep compiled networks here; in the user's cache folder if not given.",
+)
+
+
 def network_options(command: Decorated) -> Decorated:
-    """Add --profile --device --model --strength, the arguments of a Derainer."""
+    """Add --profile --device --model --strength --backend --precision --cache-dir, the arguments of a Derainer."""
     for option in reversed((
         click.option("--profile", type=click.Choice(PROFILES), default="auto", show_default=True,
                      help="Size of the network; auto follows the device."),
@@ -76,6 +84,11 @@ def network_options(command: Decorated) -> Decorated:
                      help="Weights of your own (.safetensors) instead of those that come with the package."),
         click.option("--strength", type=STRENGTH, default=1.0, show_default=True,
                      help="How much of the rain layer is taken away: 0 nothing, 1 all of it, up to 2."),
+        click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True,
+                     help="What runs the network; auto is the fastest that is here and proves right."),
+        click.option("--precision", type=click.Choice(PRECISIONS), default="auto", show_default=True,
+                     help="Numbers that the network computes with; auto is the fastest that keeps its quality."),
+        cache_option,
     )):
         command = option(command)
     return command

@@ -92,12 +92,12 @@ def _samples(
     from streamderain.pairs import list_pictures, pair_pictures
 
     if as_video:
-        derainer = Derainer(**network)
+        derainer = Derainer(**network, tell=_tell)
         return evaluate_video(derainer, rainy, clean, live=live), None, derainer
     pairs: list[tuple[Path | None, Path]] = (
         [(None, path) for path in list_pictures(clean)] if rainy is None else [*pair_pictures(rainy, clean)]
     )
-    derainer = Derainer(**network)
+    derainer = Derainer(**network, tell=_tell)
     return evaluate_photos(derainer, pairs), len(pairs), derainer
 
 
@@ -158,3 +158,7 @@ def _cells(row: Row) -> list[str]:
 
 def _both(scores: Scores) -> tuple[str, str]:
     return f"{scores.psnr_y:.2f} / {scores.ssim_y:.4f}", f"{scores.psnr_rgb:.2f} / {scores.ssim_rgb:.4f}"
+
+
+def _tell(line: str) -> None:
+    click.echo(one_line(line), err=True)

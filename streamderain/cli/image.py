@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 @click.option("--max-pixels", type=click.IntRange(1, PILLOW_MAX_PIXELS), default=MAX_PIXELS, show_default=True,
               help="Refuse larger pictures.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-def command(source: Path, target: Path, profile: str, device: str, model: Path | None, strength: float, **options: Any
-            ) -> None:
+def command(
+    source: Path, target: Path, profile: str, device: str, model: Path | None, strength: float, backend: str,
+    precision: str, cache_dir: Path | None, **options: Any,
+) -> None:
     """Take the rain out of a photo IN, or of every picture in a folder IN.
 
     EXIF, ICC profile, transparency and 16 bits are kept; the pixels are not turned.
@@ -49,7 +51,10 @@ def command(source: Path, target: Path, profile: str, device: str, model: Path |
     def load() -> Derainer:
         from streamderain.derainer import Derainer  # torch takes seconds: after everything that can be refused
 
-        loaded = Derainer(profile=profile, device=device, model=model, strength=strength)
+        loaded = Derainer(
+            profile=profile, device=device, model=model, strength=strength, backend=backend,
+            precision=precision, cache_dir=cache_dir, tell=lambda line: click.echo(one_line(line), err=True),
+        )  # fmt: skip
         click.echo(f"profile {loaded.profile} on {loaded.device}, {loaded.backend} in {loaded.precision}", err=True)
         return loaded
 

@@ -25,6 +25,7 @@ class Networks:
         device: see Derainer.
         model: a model file; it is then the only network.
         make: makes a Derainer; tests put their own in its place.
+        options: further arguments of each Derainer, the same for all.
 
     Attributes:
         profiles: those that can be asked for, "auto" first.
@@ -36,9 +37,10 @@ class Networks:
     """
 
     def __init__(
-        self, *, device: str = "auto", model: Path | None = None, make: Callable[..., Any] = Derainer
-    ) -> None:
-        self._make, self._options = make, {"device": resolve_device(device), "model": model}
+        self, *, device: str = "auto", model: Path | None = None, make: Callable[..., Any] = Derainer,
+        **options: Any,
+    ) -> None:  # fmt: skip
+        self._make, self._options = make, {"device": resolve_device(device), "model": model, **options}
         self._loaded: dict[str, Any] = {}
         known: tuple[str, ...]
         if model is not None:
@@ -63,6 +65,11 @@ class Networks:
     def warm_up(self, rung: Rung) -> None:
         """Compile and load all that the first frames need, so that no camera waits for it."""
         derainer = self.take(rung)
+        if derainer.backend != "eager":  # what is built takes a minute: better now than when the ladder is stepped down
+            for other in self.rungs:
+                if other.profile is not None:
+                    self.take(other)
+            derainer = self.take(rung)
         height, width = _WARM_UP
         noise = np.random.default_rng(0).integers(16, 235, (height, width), dtype=np.uint8)
         for shift in range(3):  # a first frame, one with a past, one with an older past

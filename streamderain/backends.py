@@ -1,0 +1,125 @@
+"""How the network can be run: chosen once by what is here, proven beside eager, and everything else told."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from streamderain import compiled, tensorrt, trial
+from streamderain.core.checkpoint import Generator
+from streamderain.engine_cache import EngineFiles
+from streamderain.errors import DerainError
+from streamderain.tensorrt_network import TensorRTNetwork
+
+Backend = Literal["eager", "compile", "tensorrt"]
+NAMES = ("auto", "eager", "compile", "tensorrt")
+Network = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What runs the network.
+
+    Attributes:
+        backend: its name.
+        why: why it is not the one that was asked for, or the fastest; None where it is.
+    """
+
+    backend: Backend
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A network ready for its first frame.
+
+    Attributes:
+        backend: what it came to.
+        network: takes and returns batches; its result may lie in memory that the next call overwrites.
+        kept: gives the files and folders that hold what was built so far.
+    """
+
+    backend: Backend
+    network: Network
+    kept: Callable[[], tuple[Path, ...]] = tuple
+
+
+def choose(wanted: str, device: str) -> Choice:
+    """The backend for a device; auto is TensorRT, else torch.compile, on a GPU, and eager on the CPU.
+
+    Args:
+        wanted: one of NAMES.
+        device: as resolve_device names it.
+
+    Raises:
+        DerainError: no such backend, or TensorRT was asked for and cannot be had.
+    """
+    if wanted not in NAMES:
+        raise DerainError(f"backend {wanted!r} is unknown; give {', '.join(NAMES)}")
+    on_gpu = device.startswith("cuda")
+    if wanted == "eager" or (wanted == "auto" and not on_gpu):
+        return Choice("eager")
+    reasons = []
+    if wanted != "compile":
+        lack = tensorrt.missing() if on_gpu else "TensorRT needs an NVIDIA GPU, not the CPU; use --backend compile"
+        if lack is None:
+            return Choice("tensorrt")
+        if wanted == "tensorrt":
+            raise DerainError(lack)
+        reasons.append(lack)
+    lack = compiled.missing(device)
+    if lack is None:
+        return Choice("compile", _told(reasons, "is compiled by torch.compile"))
+    return Choice("eager", _told([*reasons, lack], "runs eagerly"))
+
+
+def prepare(
+    backend: Backend, model: Generator, plain: Network, *, device: str, digest: str, folder: Path,
+    tell: Callable[[str], None],
+) -> Prepared:  # fmt: skip
+    """Make what runs the network and try it; where that fails, the network runs eagerly and the reason is told.
+
+    Args:
+        backend: from choose.
+        model: on its device, in its precision and memory format.
+        plain: its entrance, see engine.entrance.
+        device, digest, folder: the device, the digest of the weights, the cache's folder.
+        tell: takes one line.
+    """
+    if backend == "eager":
+        return Prepared("eager", plain)
+    try:
+        if backend == "compile":
+            return _compiled(model, plain, device, folder / "inductor", tell)
+        files = EngineFiles(folder / "tensorrt")
+        network = TensorRTNetwork(model, plain, device, digest, files, tell)
+        return Prepared("tensorrt", network, network.kept)
+    except Exception as error:  # what a compiler raises belongs to no family; here it is told and survived
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        tell(f"{backend} cannot run this network: {reason}; it runs eagerly")
+        return Prepared("eager", plain)
+
+
+def _compiled(
+    model: Generator, plain: Network, device: str, folder: Path, tell: Callable[[str], None]
+) -> Prepared:  # fmt: skip
+    weight, begun = next(model.parameters()), time.monotonic()
+    batch = trial.drawn_frame(model)[None].to(weight.device, weight.dtype, memory_format=torch.channels_last)
+    fast = compiled.compiled(plain, device)
+    tell(f"compiling the network, half a minute the first time and seconds later; {folder} keeps it")
+    with compiled.kept_in(folder), torch.inference_mode():
+        wrong = trial.difference(fast, plain, batch)
+    if wrong is not None:
+        raise ValueError(f"{wrong}")
+    tell(f"compiled in {time.monotonic() - begun:.0f} s")
+    return Prepared("compile", fast, lambda: (folder,))
+
+
+def _told(reasons: list[str], instead: str) -> str | None:
+    """Why, as one line; None where nothing stood in the way."""
+    return f"{'; '.join(reasons)}; the network {instead}" if reasons else None

@@ -1,0 +1,72 @@
+"""The engine of the CPU's bytes: the stream generator in int8, where the processor and the weights allow it."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from streamderain.core import int8
+from streamderain.core.checkpoint import Generator
+from streamderain.core.companions import CodedForm
+from streamderain.core.stream import StreamGenerator
+
+
+class Int8Engine:
+    """As Engine, of a stream generator on the CPU in int8.
+
+    Args:
+        model: float32, with ranges.
+
+    Attributes:
+        device, backend, precision, companions, kept: as in Engine.
+        form: how the network's input is written, see companions.network_codes.
+    """
+
+    device, backend, precision, companions = "cpu", "eager", "int8", True
+    input_dtype = torch.uint8
+
+    def __init__(self, model: StreamGenerator) -> None:
+        assert model.ranges is not None
+        self.form: CodedForm | None = int8.input_form()
+        self._network = int8.Int8Generator(model, model.ranges)
+
+    @staticmethod
+    def kept() -> tuple[Path, ...]:
+        """Nothing is built."""
+        return ()
+
+    def run(self, seen: Tensor, height: int, width: int) -> np.ndarray:
+        """Estimate the rain layer of one frame.
+
+        Args:
+            seen: what companions.network_codes made.
+            height, width: of the frame.
+
+        Returns:
+            (3, height, width) float32, rain in units of the 0..1 RGB.
+        """
+        return self._network.rain(seen[None], height, width)
+
+    def rain(self, seen: Tensor) -> Tensor:
+        """The same as a tensor, not cropped: blocks may exceed the frame."""
+        _, height, width = seen.shape
+        return torch.from_numpy(self.run(seen, 2 * (height - 2), 2 * (width - 2)))
+
+
+def is_ready(model: Generator) -> TypeGuard[StreamGenerator]:
+    """Whether missing finds nothing."""
+    return missing(model) is None
+
+
+def missing(model: Generator) -> str | None:
+    """Why this model cannot run in int8 here; None where it can."""
+    if not isinstance(model, StreamGenerator) or not int8.suits(model):
+        return "only networks made by `streamderain train stream` run in int8"
+    if model.ranges is None:
+        return "these weights were made without the ranges that int8 needs; train them again"
+    if not int8.cpu_has_int8():
+        return "this processor has no instructions for int8"
+    return None
