@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from streamderain.core.colour import PixelFormat
-from streamderain.frame import Frame
+from streamderain.frame import Frame, on_host
 from streamderain.labels import GRID, across, down, label, limits, quarter_turns, shifts, tone
 
 Mode = Literal["side", "wipe", "rain"]
@@ -35,7 +35,7 @@ def side(before: Frame, after: Frame) -> Frame:
     Raises:
         ValueError: the two differ in size or format.
     """
-    _same_shape(before, after)
+    before, after = _comparable(before, after)
     axis, reverse = _side_layout(before.width, before.height, before.rotation)
     halves = [label(before, "before"), label(after, "after")]
     halves = halves[::-1] if reverse else halves
@@ -69,7 +69,7 @@ def wipe(before: Frame, after: Frame, position: float) -> Frame:
     Raises:
         ValueError: the two differ in size or format, or position is outside 0..1.
     """
-    _same_shape(before, after)
+    before, after = _comparable(before, after)
     if not 0 <= position <= 1:
         raise ValueError(f"position is a share of the width in 0..1, got {position}")
     axis, reverse = across(before.rotation)
@@ -106,7 +106,7 @@ def rain(before: Frame, after: Frame) -> Frame:
     Raises:
         ValueError: the two differ in size or format.
     """
-    _same_shape(before, after)
+    before, after = _comparable(before, after)
     middle = 1 << (before.format.bit_depth - 1)
     planes = []
     for index, (old, new) in enumerate(zip(before.planes, after.planes, strict=True)):
@@ -124,12 +124,15 @@ def overlay(mode: Mode, before: Frame, after: Frame) -> Frame:
     return wipe(before, after, wipe_position(float((before.pts or 0) * before.time_base)))
 
 
-def _same_shape(before: Frame, after: Frame) -> None:
+def _comparable(before: Frame, after: Frame) -> tuple[Frame, Frame]:
+    """Both on the host; ValueError where they differ."""
+    before, after = on_host(before), on_host(after)
     shapes = [[plane.shape for plane in frame.planes] for frame in (before, after)]
     if before.format != after.format or shapes[0] != shapes[1]:
         raise ValueError(
             f"before and after differ: {shapes[0]} of {before.format} against {shapes[1]} of {after.format}"
         )
+    return before, after
 
 
 def _side_layout(width: int, height: int, rotation: int) -> tuple[int, bool]:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from streamderain import pipeline
 from streamderain.compare import Mode, overlay, side_size
 from streamderain.containers import pixel_format
-from streamderain.frame import Frame
+from streamderain.encoding import AUTO, DEFAULT, uses_nvenc
+from streamderain.frame import Frame, on_host
+from streamderain.nvdec import Decoder, cuda_index
 from streamderain.report import Report
 from streamderain.sinks import VideoSink
 from streamderain.video import open_video
@@ -33,7 +35,7 @@ class FileOptions:
     """What can be asked of one file.
 
     Attributes:
-        encoder: FFmpeg's name of it.
+        encoder: FFmpeg's name of it; "auto" is NVENC where the network runs on a CUDA device that has it, else libx264.
         crf: quality on the encoder's own scale; None takes a default without visible loss.
         preset: the encoder's own name for a speed; None takes its default.
         container_format: FFmpeg's name of the container, or y4m, mkv, ts; None goes by the output's name.
@@ -42,9 +44,12 @@ class FileOptions:
         max_pixels: larger frames are refused before they are decoded; None allows 8K.
         compare: before and after in one picture instead of after alone.
         overwrite: replace an existing output.
+        decoder: "auto" leaves frames on the GPU that the network runs on where NVDEC decodes them, "nvdec" does the
+            same and says where not, "cpu" does not.
+        device: where the network runs, see Derainer.
     """
 
-    encoder: str = "libx264"
+    encoder: str = DEFAULT
     crf: int | None = None
     preset: str | None = None
     container_format: str | None = None
@@ -54,6 +59,8 @@ class FileOptions:
     max_pixels: int | None = None
     compare: Mode | None = None
     overwrite: bool = False
+    decoder: Decoder = "auto"
+    device: str = "auto"
 
 
 class FileJob:
@@ -74,8 +81,9 @@ class FileJob:
         with ExitStack() as stack:
             limit = {} if options.max_pixels is None else {"max_pixels": options.max_pixels}
             self._source = open_video(
-                fspath(input), start=options.start, duration=options.duration, rate=options.rate, **limit
-            )
+                fspath(input), start=options.start, duration=options.duration, rate=options.rate,
+                decoder=options.decoder, device=options.device, **limit,
+            )  # fmt: skip
             stack.callback(self._source.close)
             self._sink = VideoSink(
                 fspath(output),
@@ -86,6 +94,7 @@ class FileJob:
                 container_format=_FORMATS.get(options.container_format or "", options.container_format),
                 size=self._size(),
                 overwrite=options.overwrite,
+                cuda=cuda_index(options.device) if _may_encode_on_gpu(options.encoder) else None,
             )
             stack.callback(self._sink.abort)
             self._ends = stack.pop_all()
@@ -133,6 +142,7 @@ class FileJob:
             report.seconds = time.monotonic() - begun
             report.frames_in, report.frames_corrupt = self._source.frames, self._source.corrupt
             report.frames_out = self._sink.frames
+            report.decoder, report.encoder = "nvdec" if self._source.on_device else "cpu", self._sink.encoder
             report.ms_per_stage = {stage: ms / max(1, counts.frames_in) for stage, ms in counts.ms.items()}
             for stage, ms in derainer.stage_ms.items():
                 report.ms_per_stage[stage] = (ms - spent[stage]) / max(1, derainer.frames - frames)
@@ -158,15 +168,32 @@ class FileJob:
         return side_size(info.width, info.height, known[0], rotation=info.rotation)
 
     def _shown(self, derainer: Derainer) -> Callable[[Frame, Frame | None], Frame]:
-        mode = self._compare
-        if mode is None:
-            return derainer
-        return lambda frame, following: overlay(mode, frame, derainer(frame, following))
+        """Derains and compares, and sends what is encoded on the CPU on its way there."""
+        mode, on_device = self._compare, self._sink.on_device
+        fetched = str(derainer.device) == "cpu"  # whatever the options said of it
+
+        def shown(frame: Frame, following: Frame | None) -> Frame:
+            if fetched:
+                frame, following = on_host(frame), following and on_host(following)
+            after = derainer(frame, following)
+            if mode is not None:
+                return overlay(mode, frame, after)
+            if on_device or not after.on_device:
+                return after
+            from streamderain.download import begin  # needs torch, which such a frame has brought
+
+            return begin(after)
+
+        return shown
 
     def _note_warnings(self) -> None:
         for line in (*self._source.warnings, *self._sink.warnings):
             if line not in self.report.warnings:
                 self.report.warnings.append(line)
+
+
+def _may_encode_on_gpu(encoder: str) -> bool:
+    return encoder == AUTO or uses_nvenc(encoder)
 
 
 def derain_video(
@@ -177,6 +204,9 @@ def derain_video(
     device: str = "auto",
     model: Path | None = None,
     strength: float = 1.0,
+    backend: str = "auto",
+    precision: str = "auto",
+    cache_dir: Path | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Take the rain out of a video.
@@ -184,7 +214,7 @@ def derain_video(
     Args:
         input: any file FFmpeg reads, a folder or pattern of pictures, or "-" for stdin.
         output: a file (container from its name), a picture pattern, or "-" for stdout.
-        profile, device, model, strength: see Derainer.
+        profile, device, model, strength, backend, precision, cache_dir: see Derainer.
         options: see FileOptions.
 
     Returns:
@@ -196,5 +226,6 @@ def derain_video(
     """
     from streamderain.derainer import Derainer
 
-    with FileJob(input, output, FileOptions(**options), Report(fspath(input), fspath(output))) as job:
-        return job.run(Derainer(profile=profile, device=device, model=model, strength=strength)).as_dict()
+    with FileJob(input, output, FileOptions(device=device, **options), Report(fspath(input), fspath(output))) as job:
+        network = {"profile": profile, "device": device, "model": model, "strength": strength, "backend": backend}
+        return job.run(Derainer(**network, precision=precision, cache_dir=cache_dir)).as_dict()  # type: ignore[arg-type]  # checked there

@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from streamderain import containers, hdr
+from streamderain import containers, hdr, surfaces
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
 from streamderain.source import Look, VideoInfo, VideoSource
+
+DEFAULT = "libx264"
+AUTO = "auto"  # as the name of an encoder: NVENC where it works, else DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Encoding:
         width, height: pixels.
         unit: seconds per tick.
         rate: frames per second.
+        cuda: number of the CUDA device on which the encoder takes frames, None where it takes them from memory.
     """
 
     encoder: str
@@ -46,6 +50,7 @@ class Encoding:
     height: int
     unit: Fraction = Fraction(1, 25)
     rate: Fraction = Fraction(25)
+    cuda: int | None = None
 
 
 def wish(
@@ -69,6 +74,30 @@ def wish(
     if choice.encoder == "mjpeg" and pixel_format.startswith("yuv4"):
         pixel_format = pixel_format.replace("yuv4", "yuvj4")
     return Encoding(choice.encoder, options, pixel_format, *size, unit, rate)
+
+
+def uses_nvenc(encoder: str) -> bool:
+    """Whether this is one of NVENC's encoders."""
+    return encoder.endswith("_nvenc")
+
+
+def candidate(pixel_format: str) -> str | None:
+    """NVENC's encoder for frames of a planar format; None where it would have to change their samples."""
+    return {"nv12": "h264_nvenc", "p010le": "hevc_nvenc"}.get(surfaces.layout_for(pixel_format) or "")
+
+
+def on_cuda(first: Encoding, index: int | None, source_format: str) -> Encoding | None:
+    """The same encoding of frames that stay on a CUDA device; None where the encoder or the frames are not for that.
+
+    Args:
+        first: the wish.
+        index: of the device, None without one.
+        source_format: FFmpeg's name of the input's planar format.
+    """
+    layout = surfaces.layout_for(source_format)
+    if index is None or not uses_nvenc(first.encoder) or layout is None or first.width % 2 or first.height % 2:
+        return None
+    return replace(first, pixel_format=layout, cuda=index)
 
 
 def settle(

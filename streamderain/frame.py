@@ -17,7 +17,10 @@ class Frame:
 
     Attributes:
         planes: uint8 or uint16 arrays, C-contiguous rows; the first is (H, W), chroma planes are
-            (ceil(H / 2**v), ceil(W / 2**h)) for format.subsampling (h, v).
+            (ceil(H / 2**v), ceil(W / 2**h)) for format.subsampling (h, v). Of a frame that stays on a GPU they are
+            torch tensors there, of the same shapes and types with any strides (see `on_device`), and are good for
+            whatever is queued on the device's default stream; who works on another stream makes it wait for that
+            one, and that one for it before letting the frame go. `on_host` gives arrays of any frame.
         format: how to read the planes.
         pts: presentation time in units of time_base, None where the container has none.
         time_base: seconds per tick.
@@ -46,9 +49,38 @@ class Frame:
     def width(self) -> int:
         return self.planes[0].shape[1]
 
+    @property
+    def on_device(self) -> bool:
+        """Whether the planes are torch tensors on a GPU instead of arrays."""
+        return not isinstance(self.planes[0], np.ndarray)
+
     def with_planes(self, planes: Planes) -> Frame:
         """The same frame, time and description with other pixels."""
         return replace(self, planes=planes)
+
+
+class Arriving(Protocol):
+    """A copy of a frame's planes on its way to the host, begun by `download.begin`; stands in side["arriving"].
+
+    Attributes:
+        source: the planes that it is a copy of.
+    """
+
+    source: Planes
+
+    def wait(self) -> Planes:
+        """The copy as arrays, once it is complete; any thread may call it, and again."""
+
+
+def on_host(frame: Frame) -> Frame:
+    """The frame with its planes as arrays: itself where they are, else a copy from the device, waited for."""
+    if not frame.on_device:
+        return frame
+    arriving: Arriving | None = frame.side.get("arriving")
+    if arriving is not None and arriving.source is frame.planes:  # side data is shared with frames of other planes
+        return frame.with_planes(arriving.wait())
+    tensors: tuple[Any, ...] = frame.planes
+    return frame.with_planes(tuple(plane.contiguous().cpu().numpy() for plane in tensors))
 
 
 class Source(Protocol):

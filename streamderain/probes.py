@@ -24,6 +24,7 @@ from streamderain.report import installed
 
 ENCODERS = ("libx264", "libx265", "libsvtav1", "ffv1", "h264_nvenc", "hevc_nvenc")
 DECODERS = {"h264": "h264", "hevc": "hevc", "vp9": "vp9", "av1": "libdav1d"}  # FFmpeg's own av1 is for hardware only
+HARDWARE_DECODERS = ("h264", "hevc")
 CAMERA_INDICES = range(4)
 COMPILERS = ("g++", "clang++", "cl")
 UNUSABLE = (ImportError, OSError, RuntimeError, ValueError, AttributeError)  # what a broken installation raises
@@ -66,7 +67,7 @@ def _loads(module: str) -> bool:
 def _processor() -> list[Finding]:
     import torch
 
-    from streamderain.benchmark import machine
+    from streamderain.bench.machine import machine
     from streamderain.engine import cpu_has_bf16
 
     about, vectors = machine(), torch.backends.cpu.get_cpu_capability()
@@ -113,9 +114,14 @@ def _encoders() -> list[Finding]:
 
 
 def _decoders() -> list[Finding]:
+    from streamderain import nvdec
     from streamderain.video import probe_decoder
 
-    return diagnosis.decoders({codec: probe_decoder(name) for codec, name in DECODERS.items()})
+    index = nvdec.cuda_index("auto")
+    return [
+        *diagnosis.decoders({codec: probe_decoder(name) for codec, name in DECODERS.items()}),
+        *diagnosis.hardware_decoders({codec: nvdec.probe(codec, index) for codec in HARDWARE_DECODERS}),
+    ]
 
 
 def _cameras() -> list[Finding]:

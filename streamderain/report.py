@@ -24,6 +24,8 @@ class Report:
         ms_per_stage: mean milliseconds per frame: "decode", "derain" and "encode" run at the same time, what the
             Derainer times itself is within "derain".
         backend, profile, device, precision: what the network ran as, None where it was not reached.
+        decoder: "nvdec" where the frames were decoded on the GPU and stayed there to the last, else "cpu".
+        encoder: FFmpeg's name of what the output was encoded with.
         warnings: what the user was told on the way.
     """
 
@@ -41,6 +43,8 @@ class Report:
     profile: str | None = None
     device: str | None = None
     precision: str | None = None
+    decoder: str | None = None
+    encoder: str | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -66,6 +70,8 @@ class Report:
             "profile": self.profile,
             "device": self.device,
             "precision": self.precision,
+            "decoder": self.decoder,
+            "encoder": self.encoder,
             "warnings": list(self.warnings),
             "versions": versions(),
         }

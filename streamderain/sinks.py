@@ -5,7 +5,8 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,22 @@ import numpy as np
 from av.codec.codec import UnknownCodecError, find_best_pix_fmt_of_list
 from av.error import FFmpegError
 
-from streamderain import containers, pictures, planes
+from streamderain import containers, nvdec, nvenc, pictures, planes, surfaces
 from streamderain.carry import Passengers, Route, add_lane, live_tags, plan
-from streamderain.encoding import Choice, Encoding, Ticks, set_up, settle, wish
+from streamderain.encoding import (
+    AUTO,
+    DEFAULT,
+    Choice,
+    Encoding,
+    Ticks,
+    candidate,
+    on_cuda,
+    set_up,
+    settle,
+    wish,
+)
 from streamderain.errors import DerainError
-from streamderain.frame import Frame
+from streamderain.frame import Frame, on_host
 from streamderain.outputs import ReaderGone, Unfinished, claim, full
 from streamderain.source import VideoSource, Warnings, format_of
 from streamderain.video import EXACT
@@ -37,18 +49,22 @@ class VideoSink:
     Args:
         path: a file (container from its suffix), a pattern or folder of pictures, or "-" for stdout.
         source: where sound, chapters, colour and so on come from.
-        encoder: FFmpeg's name; pictures and "yuv4mpegpipe" have their own.
+        encoder: FFmpeg's name; pictures and "yuv4mpegpipe" have their own. "auto" is NVENC where the network runs on a
+            CUDA device and NVENC encodes a frame, else libx264.
         crf: the encoder's quality number, None for a visually near-lossless default.
         preset: the encoder's own word for speed.
         container_format: FFmpeg's name of a container, None for that of the suffix (stdout: matroska).
         size: (width, height) of the frames that will come, None for the source's.
         overwrite: replace an existing output.
+        cuda: number of the CUDA device that frames may come on, None where they come in memory.
 
     Raises:
         DerainError: one line with the reason.
 
     Attributes:
         frames: frames written.
+        on_device: frames on the device are encoded there; otherwise they are fetched from it.
+        encoder: FFmpeg's name of the one that was settled on.
         partial: after abort(): where the finished part was kept, None where there is none.
     """
 
@@ -57,12 +73,13 @@ class VideoSink:
         path: str | Path,
         source: VideoSource,
         *,
-        encoder: str = "libx264",
+        encoder: str = DEFAULT,
         crf: int | None = None,
         preset: str | None = None,
         container_format: str | None = None,
         size: tuple[int, int] | None = None,
         overwrite: bool = False,
+        cuda: int | None = None,
     ) -> None:
         self._source, self.frames = source, 0
         self.partial: Path | None = None
@@ -73,8 +90,9 @@ class VideoSink:
         else:
             place = None if str(path) == "-" else claim(Path(path), source.path, overwrite=overwrite)
             format_name, choice = _output_format(path, container_format), Choice(encoder, crf, preset)
-            self._writer = _Container(place, format_name, source, choice, self._size)
+            self._writer = _Container(place, format_name, source, choice, self._size, cuda)
         self.warnings: list[str] = self._writer.warnings
+        self.on_device, self.encoder = self._writer.feed is not None, self._writer.encoding.encoder
 
     def write(self, frame: Frame) -> None:
         """Encode one frame; its pts must be above that of the frame before.
@@ -85,7 +103,9 @@ class VideoSink:
         """
         if (frame.width, frame.height) != self._size:
             raise ValueError(f"a frame of {frame.width}x{frame.height} came, announced were {self._size}; pass size=")
-        self._writer.write(_picture_of(frame), frame)
+        feed = self._writer.feed
+        here = feed is not None and feed.takes(frame)
+        self._writer.write(feed.picture(frame) if feed is not None and here else _picture_of(on_host(frame)), frame)
         self.frames += 1
 
     def finish(self) -> None:
@@ -114,6 +134,30 @@ class VideoSink:
         self.partial = self._writer.abort(keep=self.frames > 0)
 
 
+def choose_encoder(pixel_format: str, cuda: int | None, warnings: list[str], format_name: str | None = None) -> str:
+    """What "auto" is: NVENC where the network runs on a CUDA device and NVENC encodes such frames, else libx264.
+
+    Args:
+        pixel_format: FFmpeg's name of the frames' planar format.
+        cuda: number of the CUDA device, None without one.
+        warnings: told why it is not NVENC although there is a device.
+        format_name: of the container, None where any will do.
+    """
+    if cuda is None or format_name == "yuv4mpegpipe":  # which is not encoded
+        return DEFAULT
+    encoder = candidate(pixel_format)
+    if encoder is None:
+        reason: str | None = f"it does not take {pixel_format}"
+    elif format_name is not None and not _holds(format_name, encoder):
+        reason = f"{format_name} does not hold what it makes"
+    else:
+        reason = probe_encoder(encoder)
+    if encoder is not None and reason is None:
+        return encoder
+    warnings.append(f"NVENC does not encode here ({reason}): {DEFAULT} does, on the CPU")
+    return DEFAULT
+
+
 def probe_encoder(name: str) -> str | None:
     """Encode one small frame. None where it works, else the reason in a few words."""
     try:
@@ -132,13 +176,24 @@ class _Container:
     """One output container with the video and its passengers."""
 
     def __init__(
-        self, place: Unfinished | None, format_name: str, source: VideoSource, choice: Choice, size: tuple[int, int]
+        self,
+        place: Unfinished | None,
+        format_name: str,
+        source: VideoSource,
+        choice: Choice,
+        size: tuple[int, int],
+        cuda: int | None,
     ) -> None:
         self._place, self._format, self._source = place, format_name, source
         self.warnings = Warnings()
-        self._encoding = _plan_encoding(source, choice, format_name, size, self.warnings)
-        self._ticks = Ticks(format_name, self._encoding)
-        aspect, encoder = source.info.sample_aspect_ratio, self._encoding.encoder
+        if choice.encoder == AUTO:
+            choice = replace(choice, encoder=choose_encoder(source.info.pixel_format, cuda, self.warnings, format_name))
+        self.encoding = _plan_encoding(source, choice, format_name, size, self.warnings, cuda)
+        self.feed: nvenc.Feed | None = None
+        if self.encoding.cuda is not None:
+            self.feed = nvenc.Feed(self.encoding.cuda, self.encoding.pixel_format, size)
+        self._ticks = Ticks(format_name, self.encoding)
+        aspect, encoder = source.info.sample_aspect_ratio, self.encoding.encoder
         if aspect != 1 and not containers.keeps_aspect(format_name, _encoder(encoder).canonical_name):
             self.warnings.append(f"{format_name} with {encoder} cannot say that pixels are {aspect} wide")
         self._routes = self._plan_others()
@@ -149,9 +204,10 @@ class _Container:
         with _trouble_told(self._name()):
             if self._container is None:
                 self._open()
-            picture = _fit(picture, self._encoding)
+            if picture.format.name != "cuda":
+                picture = _fit(picture, self.encoding)
             picture.pts, picture.duration = self._ticks.stamp(frame)
-            picture.time_base = self._encoding.unit
+            picture.time_base = self.encoding.unit
             self._mux_video(self._video.encode(picture))
             self._mux_others(self._take_others())
 
@@ -184,7 +240,7 @@ class _Container:
         return None
 
     def _open(self) -> None:
-        unit, start = self._encoding.unit, float(self._source.earliest)
+        unit, start = self.encoding.unit, float(self._source.earliest)
         options = containers.container_options(self._format, time_base=unit, start=start)
         target: Any = f"file:{self._place.path.absolute()}" if self._place else _Stdout()
         if self._place is None and self._format in ("mp4", "mov"):
@@ -192,7 +248,7 @@ class _Container:
         self._container = av.open(
             target, "w", format=self._format, container_options=options, metadata_errors="ignore"
         )
-        self._video = _add_video(self._container, self._encoding, self._source)
+        self._video = _add_video(self._container, self.encoding, self._source)
         if self._format in ("mp4", "mov") and self._video.codec_context.codec.canonical_name == "hevc":
             self._video.codec_context.codec_tag = "hvc1"  # some players take no other
         self._passengers = Passengers(self._routes, self._container)
@@ -253,10 +309,11 @@ class _Pictures:
     def __init__(self, path: Path, source: VideoSource, size: tuple[int, int], *, overwrite: bool) -> None:
         self._folder, self._pattern = pictures.output_pattern(path)
         self._keeps_stems = path == self._folder
+        self.feed: nvenc.Feed | None = None
         self._place = pictures.claim(path, source.path, overwrite=overwrite)
         encoder = containers.PICTURE_ENCODERS[Path(self._pattern).suffix.lower()]
         self.warnings = Warnings()
-        self._encoding = _plan_encoding(source, Choice(encoder), None, size, self.warnings)
+        self.encoding = _plan_encoding(source, Choice(encoder), None, size, self.warnings)
         self._source = source
         self._context: Any = None
         self._count = 0
@@ -265,10 +322,10 @@ class _Pictures:
         with _trouble_told(str(self._folder)):
             if self._context is None:
                 self._place.path.mkdir()
-                self._context = _new_context(self._encoding, self._source)
+                self._context = _new_context(self.encoding, self._source)
             self._count += 1
-            picture = _fit(picture, self._encoding)
-            picture.pts, picture.time_base = self._count, self._encoding.unit
+            picture = _fit(picture, self.encoding)
+            picture.pts, picture.time_base = self._count, self.encoding.unit
             data = b"".join(bytes(packet) for packet in self._context.encode(picture))
             stem = frame.side.get("stem") if self._keeps_stems else None
             (self._place.path / pictures.numbered(self._pattern, self._count, stem)).write_bytes(data)
@@ -309,9 +366,12 @@ def _picture_of(frame: Frame) -> av.VideoFrame:
     name = containers.planar_name(frame.format, alpha=frame.alpha is not None)
     picture, own = frame.side.get("picture"), None
     shape = name, frame.width, frame.height
-    if picture is not None and (picture.format.name, picture.width, picture.height) == shape:
-        own = picture
-        own.make_writable()
+    if picture is not None and (surfaces.name_of(picture), picture.width, picture.height) == shape:
+        if surfaces.planar(picture) is None:
+            own = picture
+            own.make_writable()
+        elif surfaces.has_side_data(picture):
+            own = picture.reformat(format=name)  # fetched once more, because nothing else takes the side data along
     target = own or av.VideoFrame(frame.width, frame.height, name)
     if own is None and picture is not None:
         _copy_colour(picture, target)
@@ -373,7 +433,12 @@ def _output_format(path: str | Path, wanted: str | None) -> str:
 
 
 def _plan_encoding(
-    source: VideoSource, choice: Choice, format_name: str | None, size: tuple[int, int], warnings: list[str]
+    source: VideoSource,
+    choice: Choice,
+    format_name: str | None,
+    size: tuple[int, int],
+    warnings: list[str],
+    cuda: int | None = None,
 ) -> Encoding:
     """Choose pixel format and size that the encoder takes, and prove it with one frame."""
     raw = format_name == "yuv4mpegpipe"
@@ -384,6 +449,9 @@ def _plan_encoding(
     offered = list(containers.Y4M_FORMATS) if raw else _offered(codec)
     chosen = _nearest(source.info.pixel_format, offered, choice.encoder, warnings)
     first = wish(choice, chosen, size, source.info, source.look, format_name)
+    there = on_cuda(first, cuda, source.info.pixel_format)
+    if there is not None and _probe(there) is None:
+        return there
     return settle(first, offered, _probe, warnings)
 
 
@@ -425,8 +493,8 @@ def _probe(encoding: Encoding) -> str | None:
         picture.pts, picture.time_base = 0, encoding.unit
         packets = [*context.encode(picture), *context.encode(None)]
         unknown = set(context.options) & {"crf", "cq", "preset"}
-    except (FFmpegError, OSError, ValueError) as error:
-        return str(getattr(error, "strerror", None) or error).lower()
+    except nvdec.TROUBLE as error:
+        return nvdec.reason_of(error)
     if unknown:
         return f"it has no option {' or '.join(sorted(unknown))}"
     return None if packets else "it gave no packet"
@@ -434,13 +502,20 @@ def _probe(encoding: Encoding) -> str | None:
 
 def _new_context(encoding: Encoding, source: VideoSource | None) -> Any:
     """An encoder outside of any container."""
-    context: Any = av.CodecContext.create(encoding.encoder, "w")
+    with _acceleration(encoding) as accelerated:
+        context: Any = av.CodecContext.create(encoding.encoder, "w", accelerated)
     set_up(context, encoding, source)
     return context
 
 
+def _acceleration(encoding: Encoding) -> AbstractContextManager[Any]:
+    return nullcontext() if encoding.cuda is None else nvdec.acceleration(encoding.cuda)
+
+
 def _add_video(output: Any, encoding: Encoding, source: VideoSource) -> Any:
-    stream = output.add_stream(encoding.encoder, rate=encoding.rate, time_base=encoding.unit)
+    with _acceleration(encoding) as accelerated:
+        rate, unit = encoding.rate, encoding.unit
+        stream = output.add_stream(encoding.encoder, rate=rate, hwaccel=accelerated, time_base=unit)
     set_up(stream.codec_context, encoding, source)
     stream.metadata.update(live_tags(source.video_metadata))
     if source.look.turn is not None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from streamderain import containers, planes
+from streamderain import containers, surfaces
 from streamderain.carry import cut_chapters
 from streamderain.clock import Clock
 from streamderain.core.colour import PixelFormat
@@ -98,6 +98,7 @@ class Reader(Protocol):
         corrupt: damaged packets that gave no picture.
         others: the streams beside the video.
         carried: packets of these in the order of the file; None when nobody takes them.
+        on_device: pictures stay on a CUDA device, so far.
     """
 
     name: str
@@ -105,6 +106,8 @@ class Reader(Protocol):
     others: list[Any]
     carried: deque[Any] | None
 
+    @property
+    def on_device(self) -> bool: ...
     def stream(self) -> Any: ...
     def length(self) -> tuple[float | None, int | None]: ...
     def origin(self) -> Fraction: ...
@@ -151,6 +154,11 @@ class VideoSource:
     def corrupt(self) -> int:
         """Damaged packets skipped and concealed frames so far."""
         return self._reader.corrupt + self._concealed
+
+    @property
+    def on_device(self) -> bool:
+        """Frames stay on a CUDA device, so far."""
+        return self._reader.on_device
 
     @property
     def streams(self) -> list[Any]:
@@ -259,13 +267,13 @@ class VideoSource:
         if frames is None and seconds is not None and rate:
             frames = max(1, round(seconds * rate))
         return VideoInfo(
-            picture.width, picture.height, rate, frames, seconds, stream.name, picture.format.name,
+            picture.width, picture.height, rate, frames, seconds, stream.name, surfaces.name_of(picture),
             stream.sample_aspect_ratio or Fraction(1), picture.rotation, picture.time_base, self._film.interlaced,
         )  # fmt: skip
 
     def _frame(self, picture: Any) -> Frame:
         format, alpha = format_of(picture)
-        arrays = planes.read(picture, bit_depth=format.bit_depth)
+        arrays = surfaces.planes_of(picture, format.bit_depth)
         side: dict[str, Any] = {"picture": picture, "sample_aspect_ratio": self.info.sample_aspect_ratio}
         if picture.opaque is not None:
             side["stem"] = picture.opaque
@@ -276,9 +284,9 @@ class VideoSource:
 
 
 def format_of(picture: Any) -> tuple[PixelFormat, bool]:
-    """How a planar picture's planes are to be read, and whether the last one is alpha."""
+    """How the planes of a planar picture, or of one on the GPU, are to be read, and whether the last one is alpha."""
     found = containers.pixel_format(
-        picture.format.name, matrix=picture.colorspace, color_range=picture.color_range,
+        surfaces.name_of(picture), matrix=picture.colorspace, color_range=picture.color_range,
         transfer=picture.color_trc, height=picture.height,
     )  # fmt: skip
     assert found is not None

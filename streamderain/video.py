@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,13 +15,16 @@ from av.codec.codec import UnknownCodecError, find_best_pix_fmt_of_list
 from av.error import FFmpegError
 from av.video.reformatter import Interpolation
 
-from streamderain import containers, pictures
+from streamderain import containers, nvdec, pictures, surfaces
 from streamderain.errors import DerainError
+from streamderain.nvdec import Decoder
 from streamderain.source import Limits, VideoInfo, VideoSource, Warnings
+from streamderain.switch import Switch
 
 __all__ = ["EXACT", "MAX_PIXELS", "VideoInfo", "VideoSource", "ffmpeg_version", "open_video", "probe_decoder"]
 
 MAX_PIXELS = 8192 * 4320
+_log = logging.getLogger("streamderain")
 _SEEK_MARGIN_SECONDS = 3  # seeking lands late in formats without an index
 _TICK = Fraction(1, 1_000_000)  # of container times
 _FULL_CHROMA = Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
@@ -35,6 +39,8 @@ def open_video(
     max_pixels: int = MAX_PIXELS,
     rate: Fraction = Fraction(25),
     threads: int = 0,
+    decoder: Decoder = "cpu",
+    device: str = "auto",
 ) -> VideoSource:
     """Open a video and decode its first frame.
 
@@ -45,21 +51,24 @@ def open_video(
         max_pixels: refuse larger frames.
         rate: frames per second of pictures; of no meaning for a file.
         threads: of the decoder, 0 for as many as there are processors.
+        decoder: "auto" and "nvdec" leave the frames on the CUDA device where NVDEC decodes them, as long as it gives
+            what the CPU decoder would; where not, "nvdec" says why in the warnings.
+        device: of the network (see Derainer), where frames are left.
 
     Raises:
         DerainError: there is no such file, or no video in it that decodes.
     """
     limits = Limits(_exactly(start), _exactly(duration), max_pixels, threads)
     if str(path) == "-":
-        return _source(_File(_NamelessReader(sys.stdin.buffer), "stdin", limits), limits)
+        return _source(_File(_NamelessReader(sys.stdin.buffer), "stdin", limits), limits, decoder, device)
     if "\0" in str(path):
         raise DerainError("a file name cannot hold a NUL byte; give the path again")
     path = Path(path)
     if pictures.is_pictures(path):
-        return _source(_PictureFiles(pictures.find(path), rate, limits, str(path)), limits, path)
+        return _source(_PictureFiles(pictures.find(path), rate, limits, str(path)), limits, decoder, device, path)
     if not path.exists():
         raise DerainError(f"{path} does not exist; check the name")
-    return _source(_File(f"file:{path.absolute()}", str(path), limits), limits, path)
+    return _source(_File(f"file:{path.absolute()}", str(path), limits), limits, decoder, device, path)
 
 
 def _exactly(seconds: float | None) -> Fraction | None:
@@ -67,8 +76,15 @@ def _exactly(seconds: float | None) -> Fraction | None:
     return None if seconds is None else Fraction(str(seconds))
 
 
-def _source(reader: Any, limits: Limits, path: Path | None = None) -> VideoSource:
+def _source(reader: Any, limits: Limits, decoder: Decoder, device: str, path: Path | None = None) -> VideoSource:
     warnings = Warnings()
+    if decoder != "cpu":
+        def tell(reason: str) -> None:
+            if decoder == "nvdec":
+                warnings.once(f"NVDEC does not decode this ({reason}): the CPU does")
+            _log.debug("%s: the CPU decodes (%s)", reader.name, reason)
+
+        reader.decode_on(nvdec.cuda_index(device), tell)
     return VideoSource(reader, _Conformer(reader, warnings.once), warnings, limits, path)
 
 
@@ -83,12 +99,15 @@ class _File:
     """One container: its video decoded, packets of its other streams kept for the sink.
 
     Attributes:
+        on_device: pictures stay on a CUDA device, so far.
         corrupt: damaged packets that gave no picture.
         carried: packets of other streams in the order of the file; None when nobody takes them.
     """
 
     def __init__(self, file: Any, name: str, limits: Limits) -> None:
-        self.name, self._limits = name, limits
+        self.name, self._file, self._limits = name, file, limits
+        self._second: Any = None  # the same container once more, for its decoder on the GPU
+        self._switch: Switch | None = None
         self.corrupt = 0
         self.carried: deque[Any] | None = deque()
         self._packets = self._end = 0
@@ -112,6 +131,28 @@ class _File:
         context.thread_type = "AUTO"
         context.thread_count = self._limits.threads
 
+    def decode_on(self, index: int | None, tell: Callable[[str], None]) -> None:
+        """Decode on a CUDA device from the first packet on, as long as that goes well; `tell` hears why it does not."""
+        if index is None:
+            return tell(nvdec.NO_CUDA)
+        if not isinstance(self._file, str):
+            return tell("standard input cannot be opened twice")
+        software = self._video.codec_context
+        try:
+            self._second, hardware = nvdec.second_look(
+                self._file, self._video.index, index, container_options=_guard(containers.READABLE_FORMATS),
+                options={"max_pixels": str(self._limits.max_pixels)}, metadata_errors="ignore",
+            )  # fmt: skip
+        except nvdec.TROUBLE as error:
+            return tell(nvdec.reason_of(error))
+        hardware.options = dict(software.options)
+        self._switch = Switch(hardware, software, decode=self._decode, tell=tell)
+        return None
+
+    @property
+    def on_device(self) -> bool:
+        return self._switch is not None and self._switch.on_device
+
     def stream(self) -> Any:
         return self._video
 
@@ -127,15 +168,16 @@ class _File:
         if self._limits.start:
             self._seek()
         drained = False
+        decode = self._switch.decode if self._switch is not None else self._decode
         for packet in self._demuxed():
             if packet.stream.index != self._video.index:
                 self._keep(packet)
                 continue
             self._packets += bool(packet.size)
             drained = drained or not packet.size
-            yield from self._decode(packet)
+            yield from decode(packet)
         if not drained:  # reading broke off before the packet that empties the decoder
-            yield from self._decode(None)
+            yield from decode(None)
 
     def tags(self) -> dict[str, str]:
         return self.container.metadata
@@ -168,6 +210,8 @@ class _File:
 
     def close(self) -> None:
         self.container.close()
+        if self._second is not None:
+            self._second.close()
 
     def _seek(self) -> None:
         target = self.origin() + (self._limits.start or 0) - _SEEK_MARGIN_SECONDS
@@ -211,12 +255,18 @@ class _File:
 class _PictureFiles:
     """Pictures one after the other, each a container of its own."""
 
+    on_device = False
+
     def __init__(self, files: list[Path], rate: Fraction, limits: Limits, name: str) -> None:
         self.name, self._files, self._rate, self._limits = name, files, rate, limits
         self.corrupt = 0
         self.others: list[Any] = []
         self.carried: deque[Any] | None = None
         self._stream: Any = None
+
+    def decode_on(self, index: int | None, tell: Callable[[str], None]) -> None:
+        """Only said: a picture is a file, and no stream."""
+        tell("these are pictures")
 
     def stream(self) -> Any:
         return self._stream
@@ -294,13 +344,19 @@ class _Conformer:
     def pictures(self) -> Iterator[av.VideoFrame]:
         """The reader's pictures, made alike."""
         target: tuple[int, int, str] | None = None
+        on_device = False
         for picture in self._deinterlaced():
-            target = target or (picture.width, picture.height, planar(picture))
+            if target is None:
+                target = picture.width, picture.height, planar(picture)
+                on_device = surfaces.planar(picture) is not None
+            name = own = surfaces.name_of(picture)
+            if on_device:  # pictures of the CPU that follow say by their format what those of the GPU say beside it
+                name = own.replace("yuvj", "yuv")
             if (picture.width, picture.height) != target[:2]:
                 self._warn(f"the size changes to {picture.width}x{picture.height}: those frames are resized")
                 self.resized += 1
-            if (picture.width, picture.height, picture.format.name) != target:
-                picture = alike(picture, target)
+            if (picture.width, picture.height, name) != target:
+                picture = alike(picture, (*target[:2], own if name == target[2] else target[2]))
             yield picture
 
     def _deinterlaced(self) -> Iterator[av.VideoFrame]:
@@ -318,16 +374,19 @@ class _Conformer:
 
 
 def _open_input(file: Any, name: str, formats: str, max_pixels: int) -> Any:
-    guard = {"format_whitelist": formats, "protocol_whitelist": "file,pipe"}
     try:
         return av.open(
-            file, container_options=guard, options={"max_pixels": str(max_pixels)}, metadata_errors="ignore"
+            file, container_options=_guard(formats), options={"max_pixels": str(max_pixels)}, metadata_errors="ignore"
         )
     except IsADirectoryError:
         raise DerainError(f"{name} is a folder; give a file") from None
     except (FFmpegError, OSError) as error:
         reason = str(error.strerror or error).lower()
         raise DerainError(f"{name} does not open as video ({reason}); give a file that plays as video") from None
+
+
+def _guard(formats: str) -> dict[str, str]:
+    return {"format_whitelist": formats, "protocol_whitelist": "file,pipe"}
 
 
 def _refuse_large(name: str, width: int, height: int, max_pixels: int) -> None:
@@ -337,7 +396,7 @@ def _refuse_large(name: str, width: int, height: int, max_pixels: int) -> None:
 
 def planar(picture: av.VideoFrame) -> str:
     """The planar format that holds a picture's own samples, depth and sampling."""
-    name = picture.format.name
+    name = surfaces.name_of(picture)
     if containers.pixel_format(name):
         return name
     every = [f"{base}{depth}" for base in _PLANAR_BASES for depth in ("", "10le", "12le", "14le", "16le")]

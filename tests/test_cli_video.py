@@ -12,6 +12,7 @@ import av
 import fake_network
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from fake_network import FakeDerainer
 
@@ -121,6 +122,17 @@ def test_compare_shows_before_and_after(clip, tmp_path, mode):
         cut = int(compare.wipe_position(3 / 25) * 64) // 4 * 4
         np.testing.assert_array_equal(out[3][-10:, : cut - 2], before[:, : cut - 2])
         np.testing.assert_array_equal(out[3][-10:, cut + 2 :], after[:, cut + 2 :])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, of which this would be untrue")
+def test_what_the_gpu_does_not_do_is_said_to_who_asked(clip, tmp_path):
+    result = run(clip, tmp_path / "a.mkv", "--decoder", "nvdec", "--encoder", "auto", "--report", tmp_path / "r.json")
+    line = "NVDEC does not decode this (there is no CUDA device): the CPU does"
+    assert result.exit_code == 0 and result.stderr.count("NVDEC") == 1 and line in result.stderr
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert (report["decoder"], report["encoder"], report["warnings"]) == ("cpu", "libx264", [line])
+    result = run(clip, tmp_path / "b.mkv", "--decoder", "auto")
+    assert result.exit_code == 0 and "NVDEC" not in result.stderr
 
 
 def test_start_and_duration_take_a_part(clip, tmp_path):

@@ -70,6 +70,12 @@ def test_decoders():
         ("h264", "ok", False), ("av1", "missing", False)]
 
 
+def test_decoders_on_the_gpu_are_no_must():
+    findings = diagnosis.hardware_decoders({"h264": None, "hevc": "there is no CUDA device"})
+    assert told(findings) == [("h264 nvdec", "ok", False), ("hevc nvdec", "missing", False)]
+    assert "NVDEC needs" in findings[1].advice and diagnosis.works(findings)
+
+
 def test_cameras():
     findings = diagnosis.cameras([Camera("/dev/video0", "A webcam", True), Camera("/dev/video2", "Locked", False)])
     assert told(findings) == [("/dev/video0", "ok", False), ("/dev/video2", "broken", False)]

@@ -5,10 +5,12 @@ import threading
 
 import numpy as np
 import pytest
-from live_fakes import FakeCamera, FakeClock, FakeNetwork, FakeOutput, captured
+from fake_device import moved
+from live_fakes import FakeCamera, FakeClock, FakeNetwork, FakeOutput, captured, make_frame
 
 from streamderain.live.controls import Controls, Settings
 from streamderain.live.ladder import rungs_of
+from streamderain.live.moments import Captured
 from streamderain.live.run import LiveRun, watch
 from streamderain.live.status import Status
 
@@ -61,6 +63,25 @@ class Bench:
     @property
     def lines(self):
         return [event.text for event in self.status.events]
+
+
+def test_frames_on_a_gpu_come_out_in_memory_and_what_came_stays_there():
+    bench = Bench()
+    frames = [moved(make_frame(number)) for number in range(3)]
+    bench.camera.moments.extend([Captured(frame, bench.clock.now(), 1) for frame in frames])
+    bench.go()
+    assert all(frame.on_device for frame in bench.networks.by_name["tiny"].seen)
+    assert len(bench.output.pictures) == 3
+    for number, picture in enumerate(bench.output.pictures):
+        assert picture.before.on_device and not picture.after.on_device
+        np.testing.assert_array_equal(picture.after.planes[0], make_frame(number).planes[0] - 5)
+
+
+def test_a_frame_on_a_gpu_that_nothing_is_taken_from_is_one_picture_in_memory():
+    bench = Bench(settings=Settings("auto", 0.0))
+    bench.camera.moments.append(Captured(moved(make_frame(0)), bench.clock.now(), 1))
+    (picture,) = bench.go().output.pictures
+    assert picture.before is picture.after and not picture.after.on_device
 
 
 def test_frames_come_out_derained_in_order():

@@ -65,7 +65,10 @@ def _file(**options: Any) -> Any:
 @click.option("--push", multiple=True, metavar="URL",
               help="Send the stream to rtsp://, rtmp://, udp:// or srt://; may be given several times.")
 @click.option("--push-env", multiple=True, metavar="NAME", help="Take a URL to push to from this variable.")
-@click.option("--encoder", default="libx264", show_default=True, metavar="NAME", help="Of recordings and pushes.")
+@click.option("--decoder", type=click.Choice(["auto", "cpu", "nvdec"]), default="auto", show_default=True,
+              help="auto decodes on the GPU that the network runs on, where it can; nvdec says why not.")
+@click.option("--encoder", default="auto", show_default=True, metavar="NAME",
+              help="Of recordings and pushes; auto is NVENC where the GPU has it, else libx264.")
 @click.option("--crf", type=click.IntRange(0, 255), help="Quality on the encoder's own scale, smaller is better.")
 @click.option("--preset", metavar="NAME", help="The encoder's own name for a speed.")
 @click.option("--serve", type=Checked(values.serve, "place"), metavar="[HOST:]PORT",

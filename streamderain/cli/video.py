@@ -21,7 +21,11 @@ from streamderain.report import Report
 @click.option("--out-dir", type=click.Path(path_type=Path), metavar="DIR",
               help="Put the outputs here under the inputs' names; every path is then an input.")
 @click.option("--encoder", default="libx264", show_default=True, metavar="NAME",
-              help="libx264, libx265, libsvtav1, ffv1, h264_nvenc or any other video encoder of FFmpeg.")
+              help="libx264, libx265, libsvtav1, ffv1, h264_nvenc or any other video encoder of FFmpeg; auto is NVENC "
+                   "where the GPU has it.")
+@click.option("--decoder", type=click.Choice(["auto", "cpu", "nvdec"]), default="auto", show_default=True,
+              help="auto decodes on the GPU that the network runs on, where its frames are the CPU decoder's; nvdec "
+                   "says why not.")
 @click.option("--crf", type=click.IntRange(min=0), help="Quality on the encoder's own scale, smaller is better.")
 @click.option("--preset", metavar="NAME", help="The encoder's own name for a speed, such as fast or slow.")
 @click.option("--format", "container_format", metavar="NAME",
@@ -43,7 +47,8 @@ from streamderain.report import Report
 @click.pass_context
 def command(
     ctx: click.Context, paths: tuple[str, ...], out_dir: Path | None, report_path: Path | None, kind: Kind,
-    profile: str, device: str, model: Path | None, strength: float, **options: Any,
+    profile: str, device: str, model: Path | None, strength: float, backend: str, precision: str,
+    cache_dir: Path | None, **options: Any,
 ) -> None:
     """Take the rain out of a video file.
 
@@ -60,6 +65,8 @@ def command(
     check_model_file(model)
     made = out_dir is not None and make_folder(out_dir)
     network = {"profile": profile, "device": device, "model": model, "strength": strength}
+    network |= {"backend": backend, "precision": precision, "cache_dir": cache_dir}
+    options["device"] = device
     batch = Batch([Report(*pair) for pair in pairs], network, options, make_progress(kind))
     with Interruptions() as interruptions:
         try:

@@ -22,6 +22,7 @@ from streamderain.live.receiver import LAG_SECONDS, Open, Receiver
 from streamderain.live.run import LiveRun, watch
 from streamderain.live.status import Status
 from streamderain.live.timing import MONOTONIC, Clock
+from streamderain.nvdec import NO_CUDA, cuda_index
 
 if TYPE_CHECKING:
     from streamderain.live.page import Page
@@ -107,7 +108,10 @@ def assemble(
     Raises:
         DerainError: something that was asked for cannot be had.
     """
-    networks = Networks(device=camera.device, model=camera.model)
+    networks = Networks(
+        device=camera.device, model=camera.model, backend=camera.backend, precision=camera.precision,
+        cache_dir=camera.cache_dir, tell=lambda line: status.tell("network", line),
+    )  # fmt: skip
     if camera.profile not in networks.profiles:
         raise DerainError(f"profile {camera.profile} is not here; give one of {', '.join(networks.profiles)}")
     controls = Controls(Settings(camera.profile, camera.strength), networks.profiles)
@@ -122,7 +126,7 @@ def assemble(
             undo.callback(output.close)
             outputs.append(output)
         receiver = Receiver(
-            camera.source, _wish(camera), status=status, clock=clock, on_sound=hear,
+            camera.source, _wish(camera, status), status=status, clock=clock, on_sound=hear,
             open=_once(ended) if camera.once else open_camera,
             lag_seconds=min(LAG_SECONDS, camera.max_latency_ms / 1000),
         )  # fmt: skip
@@ -172,15 +176,27 @@ def _broadcast(camera: CameraOptions, status: Status, clock: Clock) -> Output:
         records = [Recording(camera.record, camera.segment, camera.segment_size, keep)]
     return Broadcast(
         records, [Push(target) for target in camera.push], status=status, clock=clock,
-        encoder=camera.encoder, crf=camera.crf, preset=camera.preset, sound=camera.sound,
+        encoder=camera.encoder, crf=camera.crf, preset=camera.preset, cuda=cuda_index(camera.device),
+        sound=camera.sound,
     )  # fmt: skip
 
 
-def _wish(camera: CameraOptions) -> Wish:
+def _wish(camera: CameraOptions, status: Status) -> Wish:
     width, height = camera.size or (None, None)
+    told: set[str] = set()
+
+    def tell(reason: str) -> None:
+        if camera.decoder == "nvdec" and reason not in told:  # it may be so at every connection
+            told.add(reason)
+            status.tell("decoder", f"{camera.source}: NVDEC does not decode this ({reason}): the CPU does")
+
+    cuda = None if camera.decoder == "cpu" else cuda_index(camera.device)
+    if cuda is None and camera.decoder != "cpu":
+        tell(NO_CUDA)
     return Wish(
         width=width, height=height, rate=camera.rate, pixel_format=camera.pixel_format, transport=camera.transport,
         pace=camera.pace, loop=not camera.once, sound=camera.sound and bool(camera.record or camera.push),
+        cuda=cuda, tell=tell,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from streamderain.frame import Frame
 from streamderain.live.canvas import upright
 from streamderain.live.coded import Coded
-from streamderain.live.encoder import TROUBLE, Choice, Encoder, check
+from streamderain.live.encoder import TROUBLE, Choice, Encoder, check, settle
 from streamderain.live.lane import Item, Lane
 from streamderain.live.moments import Shown, Sound
 from streamderain.live.push import Push, Pusher
@@ -33,7 +33,8 @@ class Broadcast:
         records, pushes: where the stream goes.
         status: told everything; each recording and push has its account there.
         clock: of the run.
-        encoder, crf, preset: see Choice.
+        encoder, crf, preset: see Choice; "auto" is NVENC's H.264 where it works, else libx264.
+        cuda: number of the CUDA device that the network runs on, None without one.
         sound: whether sound goes along.
         wall: UTC, for the names of recordings.
 
@@ -51,10 +52,11 @@ class Broadcast:
         encoder: str = "libx264",
         crf: int | None = None,
         preset: str | None = None,
+        cuda: int | None = None,
         sound: bool = True,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._choice = Choice(encoder, crf, preset)
+        self._choice = settle(Choice(encoder, crf, preset), cuda, lambda line: status.tell("encoder", line))
         check(self._choice)
         self._status, self._clock, self._with_sound = status, clock, sound
         self._key_asked = threading.Event()

@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import av
 from av.error import FFmpegError
 
-from streamderain import containers, planes, probes
+from streamderain import containers, nvdec, probes, surfaces
 from streamderain.frame import Frame
 from streamderain.live import local, testsrc
 from streamderain.live.address import Address
@@ -20,6 +20,7 @@ from streamderain.live.moments import SessionInfo
 from streamderain.live.paced import Paced
 from streamderain.live.timing import Clock
 from streamderain.source import format_of
+from streamderain.switch import Switch
 from streamderain.video import alike, planar
 
 _TLS = "tls,tcp,crypto"
@@ -51,6 +52,8 @@ def open_camera(address: Address, wish: Wish, clock: Clock) -> Connection:
     """
     name = address.secret
     if name.partition("=")[0] == "testsrc":
+        if wish.cuda is not None:
+            wish.tell("it is drawn, not decoded")
         return testsrc.open_testsrc(name, wish, clock)
     if name.isdecimal() or name.startswith("/dev/"):
         return _open_local(name, wish, clock)
@@ -126,16 +129,32 @@ def _opened(
     if address.secret.partition("?")[0].endswith(".m3u8"):
         seconds = _HLS_SECONDS
     try:
-        container = av.open(
-            url or address.secret, format=format, container_options=options, timeout=seconds,
-            metadata_errors="ignore", options={"max_pixels": str(wish.max_pixels)},
-        )  # fmt: skip
+        with _acceleration(wish) as accelerated:
+            container = av.open(
+                url or address.secret, format=format, container_options=options, timeout=seconds,
+                metadata_errors="ignore", options={"max_pixels": str(wish.max_pixels)}, hwaccel=accelerated,
+            )  # fmt: skip
     except (FFmpegError, OSError, ValueError) as error:
         late = clock.now() - begun >= seconds[0]
         trouble = _silent(address) if late else _told(address, error, "does not open")
     else:
         return _Stream(container, address, wish, clock, seconds[1])
     raise trouble  # here, where it no longer has the library's error, which knows the password, for its context
+
+
+@contextmanager
+def _acceleration(wish: Wish) -> Iterator[Any]:
+    """What a stream is opened with so that its pictures stay on the GPU; None where there is none, or no NVDEC."""
+    accelerated = None
+    with ExitStack() as stack:
+        if wish.cuda is not None:
+            try:
+                accelerated = stack.enter_context(nvdec.acceleration(wish.cuda))
+                av.CodecContext.create("h264", "r", accelerated)  # tries the driver: a camera is not asked twice
+            except nvdec.TROUBLE as error:
+                accelerated = None
+                wish.tell(nvdec.reason_of(error))
+        yield accelerated
 
 
 def _silent(address: Address) -> CameraError:
@@ -168,7 +187,7 @@ class _Stream:
         self._container, self._address = container, address
         self._clock, self._read_seconds = clock, read_seconds
         self.damaged = self.skipped = 0
-        self._clean = False
+        self._clean = self._begun = False
         videos = container.streams.video
         if not videos:
             container.close()
@@ -178,8 +197,8 @@ class _Stream:
         if context is None or context.width * context.height > wish.max_pixels:
             container.close()
             raise CameraError(f"{address} brings video that cannot be decoded here; choose another stream", "absent")
-        context.thread_type = "SLICE"  # frame threads would hold pictures back
-        context.flags |= av.codec.context.Flags.low_delay
+        self._decoders = _prepared(context)
+        self._switch = self._on_device(wish)
         self._timeless = container.format.name in _TIMELESS
         self.ahead = address.scheme in ("http", "https") and bool(container.format.name == "hls" or container.duration)
         sounds = container.streams.audio if wish.sound else ()
@@ -187,6 +206,16 @@ class _Stream:
         self._resampler = av.AudioResampler(format="fltp") if self._sound else None
         self._wanted = [self._video, *([self._sound] if self._sound else [])]
         self.info = self._describe()
+
+    def _on_device(self, wish: Wish) -> Switch | None:
+        """What watches a decoder on the GPU, with one of the CPU beside it; None where the GPU does not decode this."""
+        hardware, *software = self._decoders
+        if not software:
+            if wish.cuda is not None:
+                wish.tell(f"FFmpeg's decoder {hardware.name} does not use NVDEC")
+            return None
+        decode = software[0].decode
+        return Switch(hardware, software[0], decode=lambda packet: self._frames(decode, packet), tell=wish.tell)
 
     def __iter__(self) -> Iterator[Picture | Heard | None]:
         packets = self._container.demux(*self._wanted)
@@ -211,7 +240,8 @@ class _Stream:
 
     def hurry(self, hurried: bool) -> None:
         """See Connection."""
-        self._video.codec_context.skip_frame = "NONKEY" if hurried else "DEFAULT"
+        for decoder in self._decoders:
+            decoder.skip_frame = "NONKEY" if hurried else "DEFAULT"
 
     def close(self) -> None:
         """See Connection; may be called again."""
@@ -219,23 +249,18 @@ class _Stream:
             return
         self._container.close()
         # the generator that reads holds this object, and this object would hold the decoder and its threads
-        self._container = self._video = self._sound = None
-        self._wanted = []
+        self._container = self._video = self._sound = self._switch = None
+        self._wanted, self._decoders = [], []
 
     def _decoded(self, packet: Any) -> Iterator[Picture | Heard | None]:
-        try:
-            frames = packet.decode()
-        except EOFError:
-            return
-        except (FFmpegError, ValueError):
-            self.damaged += packet.stream is self._video
-            return
         if packet.stream is not self._video:
-            for frame in frames:
-                yield from self._heard(frame)
+            with suppress(EOFError, FFmpegError, ValueError):
+                for frame in packet.decode():
+                    yield from self._heard(frame)
             return
-        hurried = self._video.codec_context.skip_frame == "NONKEY"
-        self.skipped += hurried and not frames and packet.size > 0
+        damaged, frames = self.damaged, self._pictures(packet)
+        hurried = self._decoders[0].skip_frame == "NONKEY"
+        self.skipped += hurried and not frames and packet.size > 0 and self.damaged == damaged
         for frame in frames:
             self._clean = self._clean or not frame.is_corrupt
             if self._clean:  # decoders mark few of the losses that they conceal; packets know of more
@@ -243,14 +268,33 @@ class _Stream:
             else:
                 self.damaged += 1  # it began between two key frames
 
+    def _pictures(self, packet: Any) -> list[Any]:
+        if self._switch is None:
+            return self._frames(self._video.codec_context.decode, packet)
+        self._begun = self._begun or packet.is_keyframe
+        if not self._begun:  # begun between two key frames, the GPU's decoder would be given up at once
+            self.damaged += packet.size > 0
+            return []
+        return self._switch.decode(packet)
+
+    def _frames(self, decode: Callable[[Any], list[Any]], packet: Any) -> list[Any]:
+        """What a decoder makes of a packet; damage is counted."""
+        try:
+            return decode(packet)
+        except EOFError:
+            return []
+        except (FFmpegError, ValueError):
+            self.damaged += 1
+            return []
+
     def _picture(self, frame: Any, corrupt: bool) -> Picture:
         unit = frame.time_base or self._video.time_base
         own = None if frame.pts is None or self._timeless else frame.pts * unit
         name = planar(frame)
-        if name != frame.format.name:
+        if name != surfaces.name_of(frame):
             frame = alike(frame, (frame.width, frame.height, name))
         format, alpha = format_of(frame)
-        arrays = planes.read(frame, bit_depth=format.bit_depth)
+        arrays = surfaces.planes_of(frame, format.bit_depth)
         made = Frame(
             tuple(arrays[:-1] if alpha else arrays), format, frame.pts, unit, rotation=frame.rotation, corrupt=corrupt
         )
@@ -273,3 +317,16 @@ class _Stream:
         if self._sound is not None:
             sound = self._sound.codec_context.sample_rate, self._sound.codec_context.channels
         return SessionInfo(0, context.width, context.height, rate or None, context.name, context.pix_fmt or "", sound)
+
+
+def _prepared(context: Any) -> list[Any]:
+    """The decoder of a live stream, and beside one on the GPU another on the CPU that could take over."""
+    decoders = [context]
+    if context.is_hwaccel:
+        software: Any = av.CodecContext.create(context.name, "r")
+        software.extradata = context.extradata
+        decoders.append(software)
+    for decoder in decoders:
+        decoder.thread_type = "SLICE"  # frame threads would hold pictures back
+        decoder.flags |= av.codec.context.Flags.low_delay
+    return decoders

@@ -10,7 +10,7 @@ from av.video.reformatter import Interpolation
 
 from streamderain import containers, planes
 from streamderain.core.colour import PixelFormat
-from streamderain.frame import Frame
+from streamderain.frame import Frame, on_host
 
 PIXELS = "yuv420p"  # what every receiver, player and encoder takes
 _MATRICES = {"bt709": 1, "fcc": 4, "bt601": 6, "smpte240m": 7, "bt2020": 9}  # ITU-T H.273
@@ -99,7 +99,7 @@ def upright(frame: Frame) -> tuple[int, int]:
 
 def _as_it_is(frame: Frame) -> tuple[Any, PixelFormat]:
     """A frame's planes in a picture, without alpha; grey gets chroma, because the scaler takes grey for full range."""
-    arrays, format = list(frame.planes), frame.format
+    arrays, format = list(on_host(frame).planes), frame.format
     if format.family == "grey":
         neutral = np.full([-(-side // 2) for side in arrays[0].shape], 1 << format.bit_depth - 1, arrays[0].dtype)
         arrays, format = [arrays[0], neutral, neutral], replace(format, family="yuv", subsampling=(1, 1))

@@ -1,7 +1,7 @@
 """What every kind of camera gives once it is open, and what can be asked of it before."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, Protocol
@@ -29,6 +29,8 @@ class Wish:
         loop: begin a paced file again when it ends.
         sound: take the sound along.
         max_pixels: larger frames are refused.
+        cuda: number of the CUDA device that pictures may stay on, None for none.
+        tell: called with why a camera's pictures do not stay there.
         connect_seconds, read_seconds: how long a network camera may take to answer, and be silent.
     """
 
@@ -41,6 +43,8 @@ class Wish:
     loop: bool = True
     sound: bool = True
     max_pixels: int = MAX_PIXELS
+    cuda: int | None = None
+    tell: Callable[[str], None] = lambda reason: None
     connect_seconds: float = 2.0
     read_seconds: float = 2.0
 

@@ -1,7 +1,8 @@
 """One encoder for all recordings and pushes: pictures become H.264, sound becomes AAC. A door to PyAV."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from typing import Any
@@ -13,6 +14,7 @@ from av.error import FFmpegError
 
 from streamderain import containers
 from streamderain.core.colour import PixelFormat
+from streamderain.encoding import AUTO, DEFAULT
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
 from streamderain.live.audio import HOLE_S, SoundTrack
@@ -45,14 +47,34 @@ class Choice:
     """How pictures are encoded.
 
     Attributes:
-        encoder: FFmpeg's name.
+        encoder: FFmpeg's name, or "auto" until it is settled.
         crf: the encoder's own quality number, None for our default.
         preset: the encoder's own word for its speed, None for our default.
     """
 
-    encoder: str = "libx264"
+    encoder: str = DEFAULT
     crf: int | None = None
     preset: str | None = None
+
+
+def settle(choice: Choice, cuda: int | None, tell: Callable[[str], None]) -> Choice:
+    """The choice with an encoder's name for "auto": NVENC's H.264 where it encodes a frame, else libx264.
+
+    Args:
+        choice: what was asked for.
+        cuda: number of the CUDA device that the network runs on, None without one.
+        tell: called with a line where there is a device, on which of them it is.
+    """
+    if choice.encoder != AUTO:
+        return choice
+    if cuda is not None:
+        nvenc = replace(choice, encoder="h264_nvenc")
+        reason = _trouble(nvenc)
+        if reason is None:
+            tell(f"{nvenc.encoder} encodes recordings and pushes, on the GPU")
+            return nvenc
+        tell(f"NVENC does not encode here ({reason}): {DEFAULT} does, on the CPU")
+    return replace(choice, encoder=DEFAULT)
 
 
 def check(choice: Choice) -> None:
@@ -61,23 +83,29 @@ def check(choice: Choice) -> None:
     Raises:
         DerainError: that fails; the line says why.
     """
-    planes = tuple(np.full(size, level, np.uint8) for size, level in (((256, 320), 16), *[((128, 160), 128)] * 2))
     try:
         if av.Codec(choice.encoder, "w").type != "video":
             raise DerainError(f"{choice.encoder} does not encode video; choose another --encoder")
-        frame = Frame(planes, PixelFormat("yuv", 8, (1, 1)), pts=0, time_base=LIVE_UNIT)
-        encoder = Encoder(frame, choice)
-        packets = [*encoder.picture(frame), *encoder.finish()]
     except UnknownCodecError:
         line = f"there is no encoder {choice.encoder}; `streamderain doctor` lists those that work"
         raise DerainError(line) from None
-    except TROUBLE as error:
-        reason = str(getattr(error, "strerror", None) or error).lower()
+    reason = _trouble(choice)
+    if reason is not None:
         raise DerainError(
             f"encoder {choice.encoder} does not start ({reason}); choose another --encoder, --preset or --crf"
-        ) from None
-    if not packets:
-        raise DerainError(f"encoder {choice.encoder} gives nothing; choose another --encoder")
+        )
+
+
+def _trouble(choice: Choice) -> str | None:
+    """Why one black frame cannot be encoded; None where it can."""
+    planes = tuple(np.full(size, level, np.uint8) for size, level in (((256, 320), 16), *[((128, 160), 128)] * 2))
+    try:
+        frame = Frame(planes, PixelFormat("yuv", 8, (1, 1)), pts=0, time_base=LIVE_UNIT)
+        encoder = Encoder(frame, choice)
+        packets = [*encoder.picture(frame), *encoder.finish()]
+    except TROUBLE as error:
+        return str(getattr(error, "strerror", None) or error).lower()
+    return None if packets else "it gives nothing"
 
 
 class Encoder:

@@ -30,7 +30,8 @@ class Shown:
     """A picture for all outputs.
 
     Attributes:
-        before, after: same size, format and pts; the same object where nothing was taken away.
+        before, after: same size, format and pts; the same object where nothing was taken away. `before` may be on a
+            GPU, `after` never is.
         at: of the captured frame; for a stand-in, when it was made.
         live: False for a stand-in while there is no camera (the last frame, marked): it does not count as a frame out.
     """

@@ -5,12 +5,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from streamderain.errors import DerainError
 from streamderain.live import values
 from streamderain.live.address import Address
 from streamderain.live.controls import LIVE_PROFILES
+
+if TYPE_CHECKING:
+    from streamderain.nvdec import Decoder
 
 TOKEN = "STREAMDERAIN_TOKEN"  # the environment variable with the page's token
 NETWORK = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "rtp")
@@ -25,14 +28,16 @@ class CameraOptions:
         size, rate, pixel_format: what it is asked for; None leaves it the choice.
         transport: of RTSP: auto, tcp or udp.
         pace: play a file at its own pace, as if it were a camera, again and again; with `once`, one time.
-        profile, device, model, strength: see Derainer.
+        profile, device, model, strength, backend, precision, cache_dir: see Derainer.
         max_latency_ms: a frame older than this is dropped and not shown.
         show: in a window on this machine's screen.
         record: file that the clean picture is recorded to, in segments.
         segment: seconds of each; segment_size: bytes of each, None without this bound; keep: which older ones stay,
             see values.keep_bounds, None keeps all.
         push: where the clean picture is sent.
-        encoder, crf, preset: of recordings and pushes.
+        decoder: where pictures are decoded; auto leaves them on the GPU that the network runs on where NVDEC can, nvdec
+            says where it cannot.
+        encoder, crf, preset: of recordings and pushes; the encoder auto is NVENC where that GPU has it, else libx264.
         virtual_camera: device, "auto" takes the first; None without.
         snapshots: folder for single pictures; None without.
         sound: whether the camera's sound comes along.
@@ -49,6 +54,9 @@ class CameraOptions:
     device: str = "auto"
     model: Path | None = None
     strength: float = 1.0
+    backend: Literal["auto", "eager", "compile", "tensorrt"] = "auto"
+    precision: Literal["auto", "int8", "bf16", "fp16", "fp32"] = "auto"
+    cache_dir: Path | None = None
     max_latency_ms: int = 500
     show: bool = False
     record: Path | None = None
@@ -56,7 +64,8 @@ class CameraOptions:
     segment_size: int | None = None
     keep: str | None = None
     push: tuple[Address, ...] = ()
-    encoder: str = "libx264"
+    decoder: Decoder = "auto"
+    encoder: str = "auto"
     crf: int | None = None
     preset: str | None = None
     virtual_camera: str | None = None
@@ -129,6 +138,9 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "device": values.text,
     "model": values.path,
     "strength": values.number(0, 2),
+    "backend": values.one_of("auto", "eager", "compile", "tensorrt"),
+    "precision": values.one_of("auto", "int8", "bf16", "fp16", "fp32"),
+    "cache_dir": values.path,
     "max_latency_ms": values.number(20, 60_000, whole=True),
     "show": values.flag,
     "record": values.path,
@@ -136,6 +148,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "segment_size": values.byte_count,
     "keep": values.keep,
     "push": values.addresses,
+    "decoder": values.one_of("auto", "cpu", "nvdec"),
     "encoder": values.text,
     "crf": values.number(0, 255, whole=True),
     "preset": values.text,

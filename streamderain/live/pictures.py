@@ -10,7 +10,7 @@ import numpy as np
 
 from streamderain import compare
 from streamderain.core.colour import RED_BLUE
-from streamderain.frame import Frame
+from streamderain.frame import Frame, on_host
 from streamderain.live.moments import Shown
 
 VIEWS = ("wipe", "after", "before", "rain", "side")
@@ -83,6 +83,7 @@ def to_bgr(frame: Frame, width: int = 0) -> np.ndarray:
 
     By OpenCV and not by our kernels, which belong to the thread that derains. HDR stays as it is coded.
     """
+    frame = on_host(frame)
     turns = round(frame.rotation / 90) % 4
     height_px, width_px = frame.planes[0].shape
     shown_width = width_px if turns % 2 == 0 else height_px

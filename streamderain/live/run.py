@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
-from streamderain.frame import Frame
+from streamderain.download import begin
+from streamderain.frame import Frame, on_host
 from streamderain.live.controls import Controls
 from streamderain.live.ladder import PASSING, Ladder, Tally
 from streamderain.live.moments import Captured, Output, Shown
@@ -131,14 +132,16 @@ class LiveRun:
         if begun - captured.at > self._max_latency:
             self.status.drop("late")
             return self._stand_in() if self._forsaken() else None  # the outputs must not starve
-        after = self._derained(captured.frame, settings.strength)
+        before, after = captured.frame, self._derained(captured.frame, settings.strength)
+        if after is before:
+            before = after = on_host(before)
         done = self._clock.now()
         self._busy += done - begun
         self.status.describe_network(strength=settings.strength, ms=round(1000 * (done - begun), 1))
         if done - captured.at > self._max_latency:
             self.status.drop("late")
         else:
-            self._show(Shown(captured.frame, after, captured.at))
+            self._show(Shown(before, after, captured.at))
             self.status.left(captured.at)
         self._last, self._last_live = after, done
         if self._ladder.judge(self._tally(), done - begun):
@@ -150,7 +153,7 @@ class LiveRun:
             return frame
         self._derainer.strength = strength
         try:
-            after = self._derainer(frame)
+            after = on_host(begin(self._derainer(frame)))  # once for all outputs; a picture is done when it is there
         except Exception as error:  # one frame that cannot be derained must not end years of running
             self._failures += 1
             if self._failures >= _MOST_FAILURES:

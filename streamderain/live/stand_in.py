@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 
 from streamderain.core.colour import PixelFormat
-from streamderain.frame import Frame
+from streamderain.frame import Frame, on_host
 from streamderain.labels import label, limits, tone
 
 _LIGHT = 0.4  # of the last frame's contrast above black
@@ -25,6 +25,7 @@ def stand_in(last: Frame | None, seconds_lost: float) -> Frame | None:
     """
     if last is None:
         return None
+    last = on_host(last)
     return label(last.with_planes(_dimmed(last)), f"camera lost {_clock(seconds_lost)}", middle=True)
 
 
