@@ -114,11 +114,12 @@ class StreamTraining:
         """Mean PSNR in dB of the background on samples never trained on, each capped at 60, and of the input."""
         device = next(model.parameters()).device
         score = untouched = 0.0
-        for sample in self._unseen():
+        samples = self._unseen()
+        for sample in samples:
             estimate = model(sample["input"][None].to(device))[0].float().cpu()
             nothing = torch.zeros_like(estimate)
-            score += psnr(estimate - sample["rain"], nothing) / VALIDATION_SAMPLES
-            untouched += psnr(sample["rain"], nothing) / VALIDATION_SAMPLES
+            score += psnr(estimate - sample["rain"], nothing) / len(samples)
+            untouched += psnr(sample["rain"], nothing) / len(samples)
         return {"score": score, "input": untouched}
 
     def save(self, path: Path, model: nn.Module, card: dict[str, Any]) -> None:
