@@ -1,30 +1,32 @@
 """`streamderain bench`: what it reports and that it measures what it says; never how fast the machine is."""
 import json
-import time
 from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from bench_run import RUN, a_run, keys_of
 from click.testing import CliRunner
 
-from streamderain import benchmark, scene, weights
+from streamderain import scene, weights
+from streamderain.bench import cases, file, floor, network, search, timing
 from streamderain.cli import main
 from streamderain.core import matching
 from streamderain.core.checkpoint import save_generator
 from streamderain.core.colour import to_rgb
-from streamderain.core.generators import ResidualGenerator
-from streamderain.core.single_frame import SingleFrameDerainer
 from streamderain.core.stream import StreamGenerator
 from streamderain.errors import DerainError
 from streamderain.video import open_video
 
 
-@pytest.fixture(autouse=True)
-def few_runs(monkeypatch):
-    for name in ("PUBLISHED_RUNS", "NETWORK_RUNS", "FILE_RUNS"):
-        monkeypatch.setattr(benchmark, name, 1)
+@pytest.fixture
+def short(monkeypatch):
+    """One round of each, and ceilings of almost nothing."""
+    for module, name, value in (
+        (network, "ROUNDS", 1), (file, "ROUNDS", 1), (timing, "TURN_SECONDS", 0.0), (floor, "_TRIES", 1),
+        (floor, "_SECONDS", 0.0), (floor, "_CPU_SIDE", 64), (floor, "_CPU_COPY_BYTES", 4096),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
 
 
 @pytest.fixture
@@ -85,116 +87,151 @@ def field(*offsets):
 
 def test_recall_counts_offsets_at_any_rank():
     exact = field((0, 0), (1, 2), (-3, 3), (2, -1))
-    assert benchmark.recall(exact, exact) == 1
-    assert benchmark.recall(field((2, -1), (0, 0), (3, 3), (-1, -1)), exact) == 0.5
-    assert benchmark.recall(field((1, 1), (2, 2), (3, 3), (-1, -1)), exact) == 0
+    assert search.recall(exact, exact) == 1
+    assert search.recall(field((2, -1), (0, 0), (3, 3), (-1, -1)), exact) == 0.5
+    assert search.recall(field((1, 1), (2, 2), (3, 3), (-1, -1)), exact) == 0
 
 
 def test_search_that_is_given_the_whole_window_reaches_the_exact_answer(monkeypatch):
-    search = matching.search
-    monkeypatch.setattr(benchmark.matching, "search", lambda q, r, settings, **_: search(q, r, settings))
-    figures = benchmark.measure_search([rainy for rainy, _ in drawn()])
+    exact = matching.search
+    monkeypatch.setattr(search.matching, "search", lambda q, r, settings, **_: exact(q, r, settings))
+    figures = search.measure_search([rainy for rainy, _ in drawn()])
     assert figures.recall_at_8 == 1 and figures.distance_ratio == 1
 
 
 def test_search_figures_of_the_real_search():
-    figures = benchmark.measure_search([rainy for rainy, _ in drawn()]).as_dict()
+    figures = search.measure_search([rainy for rainy, _ in drawn()]).as_dict()
     assert 0 < figures["recall_at_8"] <= 1 <= figures["distance_ratio"]
     assert figures["speedup"] == pytest.approx(figures["exact_ms"] / figures["ms"])
 
 
 def test_search_needs_three_frames():
     with pytest.raises(ValueError, match="at least 3"):
-        benchmark.measure_search([rainy for rainy, _ in drawn(count=2)])
+        search.measure_search([rainy for rainy, _ in drawn(count=2)])
 
 
-def test_median_leaves_the_warm_up_out(monkeypatch):
-    clock = iter([0.0, 0.005, 1.0, 1.001, 2.0, 2.002])
-    monkeypatch.setattr(benchmark, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    calls = []
-    assert benchmark.median_ms(lambda: calls.append(1), runs=3, warm_up=2, device="cpu") == pytest.approx(2)
-    assert len(calls) == 5
-
-
-def test_timed_returns_result_and_milliseconds():
-    result, ms = benchmark.timed(lambda seconds: time.sleep(seconds) or "done", 0.01)
-    assert result == "done" and ms >= 10
-
-
-def test_published_network_is_the_published_one():
-    figures = benchmark.measure_published(drawn(32, 32, 1)[0][0], "cpu")
-    assert figures["parameters"] == 316_195 and figures["mac_per_pixel"] == 315_072
-    assert (figures["backend"], figures["precision"]) == ("eager", "fp32")
-    assert figures["ms"] > 0
-
-
-def test_one_case_prints_one_object_with_the_promised_keys(model):
+def test_one_case_prints_one_object_with_the_promised_keys(model, short):
     found = json.loads(run("--model", model, "--size", "64x48", "--frames", 5, "--json"))
-    assert {"network", "published_nlcl", "search", "end_to_end", "machine"} <= found.keys()
-    assert {"profile", "backend", "ms", "mac_per_pixel", "parameters"} <= found["network"].keys()
-    assert {"ms", "exact_ms", "speedup", "recall_at_8", "distance_ratio"} <= found["search"].keys()
+    assert keys_of(RUN) - keys_of(found) <= {"ffmpeg", "without_network_over_ffmpeg", "whole_over_ffmpeg"}
     assert found["size"] == [64, 48] and found["source"] == "drawn"
     assert found["network"]["profile"] == "tiny" and found["network"]["weights"] == "trained"
     assert found["network"]["parameters"] == sum(p.numel() for p in StreamGenerator.from_profile("tiny").parameters())
-    assert found["end_to_end"]["frames"] == 5 and found["end_to_end"]["fps"] > 0
-    assert {"decode", "encode", "search", "network"} <= found["end_to_end"]["ms_per_stage"].keys()
+    assert found["path"]["frames"] == found["end_to_end"]["frames"] == found["copies"]["frames"] == 5
+    assert found["path"]["fps"] > 0 and found["end_to_end"]["fps"] > 0
     assert found["published_nlcl"]["slower"] == pytest.approx(
         found["published_nlcl"]["ms"] / found["network"]["ms"], rel=0.01
     )
     assert found["machine"]["versions"]["torch"] == torch.__version__
 
 
-def test_a_published_network_is_measured_without_companions(tmp_path, monkeypatch):
-    def called(*_, **__):
-        raise AssertionError("no companions are needed")
+class FakeNetworks:
+    """Networks without one; knows no tensorrt, and for it compile is eager."""
 
-    path, network = tmp_path / "nlcl.safetensors", ResidualGenerator(4, 1)
-    save_generator(path, SingleFrameDerainer(network, low=-1, output="rain"), profile="nlcl", card={})
-    monkeypatch.setattr(benchmark.matching, "search", called)
-    figures = benchmark.measure_network(path, [rainy for rainy, _ in drawn(46, 34, 2)], "cpu")
-    assert (figures["profile"], figures["precision"]) == ("nlcl", "fp32")
-    assert figures["mac_per_pixel"] == 9 * (3 * 4 + 4 * 4 * 4 + 4 * 3)
-    assert figures["parameters"] == sum(p.numel() for p in network.parameters())
-    assert figures["ms"] > 0 and figures["ms_fp32"] > 0
+    def __init__(self, frames, device, tell):
+        self.added = []
+
+    def add(self, model, backend, precision):
+        if backend == "tensorrt":
+            raise DerainError("no TensorRT is installed")
+        real = "eager" if backend in ("auto", "compile") else backend
+        if (model, real) in self.added:
+            return False
+        self.added.append((model, real))
+        return True
+
+    def measure(self):
+        return [
+            {part: a_run(network={"profile": model.stem, "backend": backend})[part]
+             for part in ("network", "published_nlcl", "floor")}
+            for model, backend in self.added
+        ]  # fmt: skip
 
 
 @pytest.fixture
 def parts(monkeypatch):
-    """The parts measured alone, as constants; says how often each was called."""
+    """Everything that is measured, as constants; notes the devices and backends that frames were derained with."""
     calls = []
 
-    def constant(name, value):
-        def measure(*arguments, **_):
-            calls.append(name)
-            return value(*arguments)
+    class Figures:
+        def as_dict(self):
+            return dict(RUN["search"])
 
-        monkeypatch.setattr(benchmark, f"measure_{name}", measure)
+    def derainer(**options):
+        calls.append((options["model"].stem, options["device"], options["backend"]))
 
-    constant("search", lambda frames: benchmark.SearchFigures(2.0, 30.0, 0.1, 0.9, 1.01))
-    constant("published", lambda frame, device: {"ms": 500.0})
-    constant("network", lambda model, frames, device: {
-        "profile": model.stem, "backend": "eager", "precision": "fp32", "ms": 5.0, "ms_fp32": 10.0
+    monkeypatch.setattr(cases, "Networks", FakeNetworks)
+    monkeypatch.setattr(cases, "measure_search", lambda frames: Figures())
+    monkeypatch.setattr(cases, "Derainer", derainer)
+    monkeypatch.setattr(cases, "Rainless", lambda **_: None)
+    monkeypatch.setattr(cases, "measure_path", lambda derainer, frames, *, count: a_run(path={"frames": count})["path"])
+    monkeypatch.setattr(cases, "measure_file", lambda clip, *_: {
+        "end_to_end": a_run(end_to_end={"frames": clip.frames})["end_to_end"], "copies": a_run()["copies"]
     })  # fmt: skip
     return calls
 
 
-def test_several_cases_are_runs_of_one_kind(parts, monkeypatch):
-    monkeypatch.setattr(benchmark, "measure_file", lambda *_, **__: {"fps": 1.0, "ms_per_stage": {}})
+def test_several_cases_are_runs_of_one_kind(parts):
     runs = json.loads(run("--profile", "tiny", "--profile", "realtime", "--size", "48x32", "--size", "64x48",
                           "--frames", 3, "--json"))["runs"]
     assert [(each["size"], each["network"]["profile"]) for each in runs] == [
         ([48, 32], "tiny"), ([48, 32], "realtime"), ([64, 48], "tiny"), ([64, 48], "realtime")
     ]  # fmt: skip
-    assert sorted(parts) == ["network"] * 4 + ["published"] * 2 + ["search"] * 2  # once for each size
-    assert len({frozenset(each) for each in runs}) == 1
-    assert (runs[0]["published_nlcl"]["slower"], runs[0]["published_nlcl"]["slower_fp32"]) == (100, 50)
-    assert runs[0]["search"]["speedup"] == 15
+    assert len({frozenset(keys_of(each)) for each in runs}) == 1
+
+
+def test_everything_is_all_profiles_sizes_and_backends_that_work(parts, monkeypatch):
+    sizes = []
+    drawn_scene = cases.drawn_scene
+    monkeypatch.setattr(cases, "drawn_scene", lambda size, count, folder: (
+        sizes.append(size) or drawn_scene((48, 32), count, folder)
+    ))  # fmt: skip
+    result = CliRunner().invoke(main, ["bench", "--everything", "--frames", "3", "--device", "cpu", "--json"])
+    runs = json.loads(result.stdout)["runs"]
+    assert sizes == [(640, 480), (1920, 1080), (3840, 2160)]
+    assert [each["network"]["profile"] for each in runs] == ["tiny", "realtime", "quality"] * 3
+    assert parts[:3] == [(name, "cpu", "eager") for name in ("tiny", "realtime", "quality")]
+    assert "tensorrt is left out: no TensorRT is installed" in result.stderr
+
+
+def test_nothing_that_works_is_told(parts, monkeypatch):
+    def refuse(self, model, backend, precision):
+        raise DerainError(f"no {precision} here")
+
+    monkeypatch.setattr(FakeNetworks, "add", refuse)
+    result = CliRunner().invoke(main, ["bench", "--everything", "--size", "48x32", "--frames", "3",
+                                       "--precision", "fp16"])  # fmt: skip
+    assert result.exit_code == 1 and "eager is left out: no fp16 here" in result.output
+    assert "Error: no backend works here" in result.output
+
+
+def test_everything_leaves_what_is_given(parts):
+    found = json.loads(run("--everything", "--profile", "tiny", "--size", "48x32", "--frames", 3, "--json"))
+    assert (found["size"], found["network"]["profile"]) == ([48, 32], "tiny")
+
+
+def test_backends_that_are_asked_for_are_used_or_refused(parts, model):
+    run("--model", model, "--size", "48x32", "--frames", 3, "--backend", "compile", "--device", "cpu")
+    assert parts == [("own", "cpu", "compile")]
+    result = CliRunner().invoke(main, ["bench", "--model", str(model), "--size", "48x32", "--frames", "3",
+                                       "--everything", "--backend", "tensorrt"])  # fmt: skip
+    assert result.exit_code == 1 and "Error: no TensorRT is installed." in result.output
+
+
+@pytest.mark.parametrize("name, size", [("480p", [640, 480]), ("720P", [1280, 720]), ("1080p", [1920, 1080]),
+                                        ("4k", [3840, 2160]), ("100x50", [100, 50])])  # fmt: skip
+def test_sizes_have_names(parts, monkeypatch, name, size):
+    asked = []
+    drawn_scene = cases.drawn_scene
+    monkeypatch.setattr(cases, "drawn_scene", lambda size, count, folder: (
+        asked.append(list(size)) or drawn_scene((48, 32), count, folder)
+    ))  # fmt: skip
+    run("--size", name, "--frames", 3)
+    assert asked == [size]
 
 
 @pytest.mark.parametrize("there, kind", [(True, "trained"), (False, "fresh")])
 def test_fresh_weights_are_marked(tmp_path, monkeypatch, model, parts, there, kind):
     monkeypatch.setattr(weights, "FOLDER", tmp_path)
-    monkeypatch.setattr(benchmark, "measure_file", lambda *_, **__: {"fps": 1.0, "ms_per_stage": {}})
     if there:
         model.rename(tmp_path / "tiny.safetensors")
     found = json.loads(run("--profile", "tiny", "--size", "48x32", "--frames", 3, "--json"))
@@ -215,10 +252,42 @@ def test_missing_weights_name_a_profile_that_is_there(tmp_path, monkeypatch, the
         assert weights.find(name) == tmp_path / f"{name}.safetensors"
 
 
-def test_table_names_what_was_measured(model, parts):
+def test_tables_name_what_was_measured(model, parts):
     text = run("--model", model, "--size", "64x48", "--frames", 3)
-    for word in ("64x48", "own", "500", "100x (50x in fp32)", "fps", "0.900", "15.0x", "decode", "encode", "torch"):
+    for word in ("64x48", "own", "500", "100x (50.0x in fp32)", "fps", "0.900", "15.0x", "decode", "encode", "torch",
+                 "not readable here", "1.50x"):  # fmt: skip
         assert word in text
+
+
+def test_out_holds_the_figures_a_plot_and_a_page(tmp_path, model, parts):
+    out = tmp_path / "new" / "out"
+    printed = json.loads(run("--model", model, "--size", "64x48", "--frames", 3, "--out", out, "--json"))
+    written = json.loads((out / "bench.json").read_text())
+    assert written["runs"] == [printed]
+    assert written["command"] == f"streamderain bench --size 64x48 --frames 3 --model {model}"
+    assert (out / "bench.svg").read_text().startswith("<svg ")
+    assert (out / "bench.md").read_text().startswith("# Speed\n")
+
+
+def test_out_keeps_what_was_measured_when_the_rest_fails(tmp_path, model, parts, monkeypatch):
+    measure = cases.measure
+
+    def fails_at_the_second(scene, *arguments, **options):
+        if scene.size == (48, 32):
+            raise KeyboardInterrupt
+        return measure(scene, *arguments, **options)
+
+    monkeypatch.setattr(cases, "measure", fails_at_the_second)
+    result = CliRunner().invoke(main, ["bench", "--model", str(model), "--size", "64x48", "--size", "48x32",
+                                       "--frames", "3", "--out", str(tmp_path / "out")])  # fmt: skip
+    assert result.exit_code == 130
+    assert [each["size"] for each in json.loads((tmp_path / "out" / "bench.json").read_text())["runs"]] == [[64, 48]]
+
+
+def test_out_that_cannot_be_made_is_refused_before_the_work(tmp_path, model, parts):
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(main, ["bench", "--model", str(model), "--out", str(tmp_path / "file" / "out")])
+    assert result.exit_code == 1 and "cannot be made" in result.output and not parts
 
 
 @pytest.mark.parametrize("frames, used", [(4, 4), (100, 9)])

@@ -1,0 +1,1 @@
+"""Measurements of speed: what `streamderain bench` runs, one kind in each file."""
