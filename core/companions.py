@@ -118,7 +118,7 @@ def _fill(
         tuple(np.ascontiguousarray(each) for each in keys),
         np.array([companion is not None for companion in companions]),
         np.array([companion.field.radius if companion else 1 for companion in companions]),
-        scales, cost, edge, _words(out),
+        scales, np.repeat(cost[:, None], 4, 1), edge, _words(out),
     )  # fmt: skip
 
 

@@ -1,8 +1,13 @@
 """Numba kernels for the CPU: they take ready arrays, fill ready outputs and raise nothing.
 
 The public functions that check and explain stand in matching.py, companions.py and colour.py; each kernel has a
-plain twin in tests/naive.py. One thread of ours calls them at a time (Numba's work queue stands one caller).
+plain twin in tests/naive.py. One thread of ours at a time calls those that spread over threads (Numba's work queue
+stands one caller).
 """
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numba
 import numpy as np
 from numba import njit, prange, uint8, uint16, uint32, uint64
 
@@ -18,6 +23,17 @@ INDEX_MASK = (1 << INDEX_BITS) - 1
 NO_MATCH = 0xFFFFFFFF
 
 
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let the kernels that this thread calls spread over count threads at most."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(count, before))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
 @njit(cache=True)
 def _erode_row(source, out):
     """Minimum of each pixel and its two neighbours in the row; the ends have one."""
@@ -28,7 +44,7 @@ def _erode_row(source, out):
         target[x] = min(min(before[x], here[x]), after[x])
 
 
-@njit(cache=True)
+@njit(nogil=True, cache=True)
 def erode_and_blur(luma, reach, out, top, left):
     """Minimum over 2 * reach + 1 pixels of each row, then 1-2-1 along columns, into out[top:, left:]."""
     height, width = luma.shape
@@ -67,7 +83,7 @@ def _keep_best(costs, first_key, best):
             row[x], key[x] = min(old, new), max(old, new)
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, nogil=True, cache=True)
 def match_tiles(query, reference, stride, origin, radius, truncation, penalty, candidates, counts, keys):
     """Fill keys (k, cell rows, cell columns) with the best candidates of each tile, ascending.
 
@@ -131,7 +147,7 @@ def _random_below(state, bound):
     return state, np.int64(((mixed ^ (mixed >> uint64(16))) * uint64(bound)) >> uint64(32))
 
 
-@njit(cache=True)
+@njit(nogil=True, cache=True)
 def block_means(padded, out):
     """Fill out (H / CELL, W / CELL) with the mean of each block of padded."""
     for i in range(out.shape[0]):
@@ -150,7 +166,7 @@ def _add_differences(here, there, truncation, sums):
         sums[x] += uint16(min(uint8(max(here[x], there[x]) - min(here[x], there[x])), truncation))
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, nogil=True, cache=True)
 def coarse_motion(query, reference, origin, cell_rows, radius, truncation, motion):
     """Fill motion (tile rows, tile columns, 2) with the offset, in blocks, at which a tile's block means differ least.
 
@@ -161,10 +177,10 @@ def coarse_motion(query, reference, origin, cell_rows, radius, truncation, motio
     for i in prange(motion.shape[0]):
         top = origin + i * TILE_ROWS
         rows = min(TILE_ROWS, cell_rows - i * TILE_ROWS) + 1
-        best = np.full(motion.shape[1], NO_MATCH, np.uint32)
+        best, sums = np.full(motion.shape[1], NO_MATCH, np.uint32), np.empty(width, np.uint16)
         for dy in range(-radius, radius + 1):
             for dx in range(-radius, radius + 1):
-                sums = np.zeros(width, np.uint16)
+                sums[:] = 0
                 for r in range(top, top + rows):
                     here = query[r, origin : origin + width]
                     there = reference[r + dy, origin + dx : origin + dx + width]
@@ -210,7 +226,7 @@ def _leader(answers, votes):
     return leader
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, nogil=True, cache=True)
 def propose(motion, previous, radius, winners, reach, probes, seed, candidates, counts):
     """List each tile's candidates: where it moved as a whole, and what the previous field answered in and around it.
 
@@ -255,7 +271,7 @@ _ZERO = np.float32(0)
 _HALF = np.float32(0.5)
 
 
-@njit(cache=True)
+@njit(nogil=True, cache=True)
 def yuv_to_rgb(luma, u, v, shift_x, shift_y, matrix, top, out):
     """Fill out (3, H, W) with matrix (3, 4: luma, u, v, constant) times the codes, rounded and clamped to 0..top.
 
@@ -295,7 +311,7 @@ def _luma_share(luma, chroma, weight, top, out):
         out[x] = np.int32(min(max(value, _ZERO), top) + _HALF)
 
 
-@njit(cache=True)
+@njit(nogil=True, cache=True)
 def look_up(codes, table, out):
     """out[y, x] = table[codes[y, x]]; the table has an entry for every value of the codes' type."""
     for y in range(codes.shape[0]):
@@ -303,7 +319,7 @@ def look_up(codes, table, out):
             out[y, x] = table[codes[y, x]]
 
 
-@njit(cache=True)
+@njit(nogil=True, cache=True)
 def subtract_levels(planes, shifts, weights, rain, top, outs, touched):
     """Take weights[p] . rain, averaged over each sample's block and rounded to whole levels, off every plane p.
 

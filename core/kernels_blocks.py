@@ -58,90 +58,89 @@ def _itemised(lines, out):
 
 
 @njit(cache=True)
-def _put(lines, rows, out):
-    """Put two lines (2, N) of float32 into one channel of out (N / 2 blocks, words); rows (2, N) is scratch.
+def _put(lines, rows, items, out):
+    """Put two lines (2, N) of float32 into one channel of out (N / 2 blocks, words).
 
-    A block's four items are written at once, as the one or two words that they are.
+    A block's four items are written at once, as the one or two words that they are. rows (2, N) and items (2 * N,) are
+    scratch.
     """
     _itemised(lines, rows)
     upper, lower = rows[0], rows[1]
-    items = np.empty(2 * upper.shape[0], rows.dtype)
     for b in range(out.shape[0]):
         items[4 * b] = upper[2 * b]
         items[4 * b + 1] = upper[2 * b + 1]
         items[4 * b + 2] = lower[2 * b]
         items[4 * b + 3] = lower[2 * b + 1]
-    words = items.view(out.dtype).reshape(out.shape[0], out.shape[1])
-    for b in range(out.shape[0]):
-        for part in range(out.shape[1]):
-            out[b, part] = words[b, part]
+    words = items.view(out.dtype)
+    for part in range(out.shape[1]):
+        every, target = words[part :: out.shape[1]], out[:, part]
+        for b in range(target.shape[0]):
+            target[b] = every[b]
 
 
 @njit(cache=True)
-def _put_colour(rgb, width, scale, rows, out):
+def _put_colour(rgb, width, scale, scratch, out):
     """Fill three channels of out (blocks, 3, words) with scale[0] * rgb + scale[1].
 
     Of rgb (3, 2, columns) width are used, the last is repeated.
     """
-    lines = np.empty(rows.shape, np.float32)
+    lines, rows, items = scratch
     for channel in range(3):
         for below in range(2):
             source, line = rgb[channel, below, :width], lines[below]
             for x in range(width):
                 line[x] = np.float32(source[x]) * scale[0] + scale[1]
             line[width:] = line[width - 1]
-        _put(lines, rows, out[:, channel])
+        _put(lines, rows, items, out[:, channel])
 
 
 @njit(cache=True)
-def _put_difference(rgb, moved, width, scale, rows, out):
+def _put_difference(rgb, moved, width, scale, scratch, out):
     """Fill three channels of out with scale[0] * (moved - rgb) + scale[1]; both are (3, 2, columns)."""
-    lines = np.empty(rows.shape, np.float32)
+    lines, rows, items = scratch
     for channel in range(3):
         for below in range(2):
             here, there, line = rgb[channel, below, :width], moved[channel, below, :width], lines[below]
             for x in range(width):
                 line[x] = np.float32(np.int32(there[x]) - np.int32(here[x])) * scale[0] + scale[1]
             line[width:] = line[width - 1]
-        _put(lines, rows, out[:, channel])
+        _put(lines, rows, items, out[:, channel])
 
 
 @njit(cache=True)
-def _put_cost(keys, cost_scale, out):
+def _put_cost(keys, costs, out):
     """Fill one channel of out (blocks, words) with the cost of its cell's match; the last cell is repeated."""
-    item = np.empty(4, cost_scale.dtype)
-    words = item.view(out.dtype)
-    for b in range(out.shape[0]):
-        key = keys[min(b * 2 // CELL, keys.shape[0] - 1)]
-        item[:] = cost_scale[min(np.int64(key >> uint32(INDEX_BITS)), cost_scale.shape[0] - 1)]
-        for part in range(out.shape[1]):
-            out[b, part] = words[part]
+    words, last = costs.view(out.dtype), costs.shape[0] - 1
+    for part in range(out.shape[1]):
+        target = out[:, part]
+        for b in range(target.shape[0]):
+            key = keys[min(b * 2 // CELL, keys.shape[0] - 1)]
+            target[b] = words[min(np.int64(key >> uint32(INDEX_BITS)), last), part]
 
 
 @njit(cache=True)
-def _fill_stretch(here, moved, keys, used, scales, cost_scale, inside, out):
+def _fill_stretch(here, moved, keys, used, scales, costs, inside, scratch, out):
     """Fill out (blocks, channels, words) from two rows of pixels (3, 2, columns) and their moved references."""
-    rows = np.empty((2, 2 * out.shape[0]), cost_scale.dtype)
-    _put_colour(here, inside, scales[0], rows, out[:, :3])
+    _put_colour(here, inside, scales[0], scratch, out[:, :3])
     for slot in range(used.shape[0]):
         channels = out[:, 3 + 4 * slot : 7 + 4 * slot]
         if used[slot]:
-            _put_difference(here, moved[slot], inside, scales[1], rows, channels[:, :3])
-            _put_cost(keys[slot], cost_scale, channels[:, 3])
+            _put_difference(here, moved[slot], inside, scales[1], scratch, channels[:, :3])
+            _put_cost(keys[slot], costs, channels[:, 3])
         else:
-            _put_difference(here, here, inside, scales[1], rows, channels[:, :3])
-            _put_cost(np.full(1, NO_MATCH, np.uint32), cost_scale, channels[:, 3])
+            _put_difference(here, here, inside, scales[1], scratch, channels[:, :3])
+            _put_cost(np.full(1, NO_MATCH, np.uint32), costs, channels[:, 3])
 
 
-@njit(parallel=True, cache=True)
-def fill_blocks(rgb, references, keys, used, radius, scales, cost_scale, edge, out):
+@njit(parallel=True, nogil=True, cache=True)
+def fill_blocks(rgb, references, keys, used, radius, scales, costs, edge, out):
     """Fill out (rows / 2, columns / 2, channels, words): the colours of rgb, then four channels for each slot.
 
     Those are the slot's reference (slots, 3, H, W) gathered through its keys (slots, cell rows, cell columns), minus
     rgb, and the cost of the match; in a slot that is not used no difference and the largest cost. scales (2, 2:
-    factor, addend) are of colours and differences, radius (slots,) is that of the keys' index, cost_scale (L,) maps
-    their cost to what is stored, the last entry for all larger ones; its type is that of all items. The 2 x 2 items of
-    a block are packed into words. out has edge more blocks on each side, which are left alone.
+    factor, addend) are of colours and differences, radius (slots,) is that of the keys' index, costs (L, 4) maps their
+    cost to the items of a block, the last row for all larger ones; its type is that of all items. The 2 x 2 items of a
+    block are packed into words. out has edge more blocks on each side, which are left alone.
     """
     height, width = rgb.shape[1], rgb.shape[2]
     columns = (out.shape[1] - 2 * edge) * 2
@@ -155,10 +154,14 @@ def fill_blocks(rgb, references, keys, used, radius, scales, cost_scale, edge, o
                 _move_cells(references[slot], keys[slot][cells], radius[slot], i * CELL, moved[slot])
         for y in range(CELL):
             here[:, y] = rgb[:, min(i * CELL + y, height - 1)]
+        lines, rows = np.empty(2 * STRETCH, np.float32), np.empty(2 * STRETCH, costs.dtype)
+        items = np.empty(2 * STRETCH, costs.dtype)
         for begin in range(0, columns, STRETCH):
             inside, end = min(width - begin, STRETCH), min(begin + STRETCH, columns)
+            count = 2 * (end - begin)
+            scratch = (lines[:count].reshape(2, -1), rows[:count].reshape(2, -1), items[:count])
             near = (keys[0][cells, begin // CELL :], keys[1][cells, begin // CELL :])
             for y in range(0, CELL, 2):
                 blocks = out[edge + (i * CELL + y) // 2, edge + begin // 2 : edge + end // 2]
                 pixels, there = here[:, y : y + 2, begin:], moved[:, :, y : y + 2, begin:]
-                _fill_stretch(pixels, there, near, used, scales, cost_scale, inside, blocks)
+                _fill_stretch(pixels, there, near, used, scales, costs, inside, scratch, blocks)

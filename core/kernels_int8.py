@@ -1,11 +1,12 @@
 """Numba kernels between the convolutions of the int8 network: what oneDNN does not do on the way.
 
-bfloat16 travels as its bits in uint16. Called and checked by int8.py.
+bfloat16 travels as its bits in uint16. Called and checked by int8.py, from several threads at once: each is too short
+to be worth waking others.
 """
 import numpy as np
-from numba import njit, prange, uint32
+from numba import njit, uint32
 
-_CHUNK = 1 << 14  # values: enough work for a thread, little enough for the first cache
+_CHUNK = 1 << 14  # values that stay in the first caches
 _HALF = np.float32(0.5)
 
 
@@ -33,10 +34,10 @@ def _coded(values, per_unit, zero, out):
         out[x] = np.uint8(min(max(np.int32(values[x] * per_unit + shift), np.int32(0)), np.int32(255)))
 
 
-@njit(parallel=True, cache=True)
+@njit(nogil=True, cache=True)
 def quantise(bits, per_unit, zero, out):
     """Fill out (N,) uint8 with the codes of bits (N,): value * per_unit + zero, rounded and clamped."""
-    for chunk in prange((bits.shape[0] + _CHUNK - 1) // _CHUNK):
+    for chunk in range((bits.shape[0] + _CHUNK - 1) // _CHUNK):
         begin = chunk * _CHUNK
         source = bits[begin : begin + _CHUNK]
         values = np.empty(source.shape[0], np.float32)
@@ -53,13 +54,13 @@ def _enlarged_row(small, below, out):
             out[x * words + n] = small[x, below, n]
 
 
-@njit(parallel=True, cache=True)
+@njit(nogil=True, cache=True)
 def add_enlarged(small, skip, per_unit, zero, out):
     """Add small (h, w, 2, C) to skip (2h, 2w * C) and fill out like skip with the sum's codes.
 
     small holds four pixels of C channels for each of its places, two rows of two; pairs of bfloat16 in uint32.
     """
-    for i in prange(small.shape[0]):
+    for i in range(small.shape[0]):
         row = np.empty(skip.shape[1] // 2, np.uint32)
         far, near = np.empty(skip.shape[1], np.float32), np.empty(skip.shape[1], np.float32)
         for below in range(2):
@@ -73,11 +74,11 @@ def add_enlarged(small, skip, per_unit, zero, out):
             _coded(near, per_unit, zero, out[2 * i + below])
 
 
-@njit(parallel=True, cache=True)
+@njit(nogil=True, cache=True)
 def unblock(blocks, out):
     """Fill out (3, H, W) float32 with blocks (rows / 2, columns / 2, 3, 2, 2); what exceeds H and W is left out."""
     height, width = out.shape[1], out.shape[2]
-    for i in prange((height + 1) // 2):
+    for i in range((height + 1) // 2):
         values = np.empty(blocks.shape[1] * 12, np.float32)
         _widened(blocks[i].reshape(-1), values)
         for channel in range(3):

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike, fspath
@@ -135,7 +135,10 @@ class FileJob:
 
         counts = pipeline.Counts()
         try:
-            pipeline.run(self._source, self._shown(derainer), self._sink, on_frame=count, stop=stop, counts=counts)
+            with self._deraining(derainer) as (derain, at_once):
+                pipeline.run(
+                    self._source, derain, self._sink, at_once=at_once, on_frame=count, stop=stop, counts=counts
+                )
             report.complete = not counts.stopped
         finally:
             self._ends.pop_all()  # pipeline.run has closed both
@@ -167,24 +170,33 @@ class FileJob:
             return None
         return side_size(info.width, info.height, known[0], rotation=info.rotation)
 
-    def _shown(self, derainer: Derainer) -> Callable[[Frame, Frame | None], Frame]:
-        """Derains and compares, and sends what is encoded on the CPU on its way there."""
-        mode, on_device = self._compare, self._sink.on_device
-        fetched = str(derainer.device) == "cpu"  # whatever the options said of it
+    @contextmanager
+    def _deraining(self, derainer: Derainer) -> Iterator[tuple[pipeline.Derain, int]]:
+        """What the pipeline derains with, and how many frames at once: several where that is faster."""
+        from streamderain.overlap import frames_at_once, overlapped  # needs torch, which a Derainer has brought
 
-        def shown(frame: Frame, following: Frame | None) -> Frame:
-            if fetched:
+        device = str(derainer.device)
+        if frames_at_once(device) > 1:
+            with overlapped(derainer, self._shown) as overlap:
+                yield overlap, overlap.frames
+            return
+
+        def one(frame: Frame, following: Frame | None) -> Frame:
+            if device == "cpu":  # whatever the options said of it
                 frame, following = on_host(frame), following and on_host(following)
-            after = derainer(frame, following)
-            if mode is not None:
-                return overlay(mode, frame, after)
-            if on_device or not after.on_device:
-                return after
-            from streamderain.download import begin  # needs torch, which such a frame has brought
+            return self._shown(frame, derainer(frame, following))
 
-            return begin(after)
+        yield one, 1
 
-        return shown
+    def _shown(self, frame: Frame, after: Frame) -> Frame:
+        """Compare, and send what is encoded on the CPU on its way there."""
+        if self._compare is not None:
+            return overlay(self._compare, frame, after)
+        if self._sink.on_device or not after.on_device:
+            return after
+        from streamderain.download import begin  # needs torch, which such a frame has brought
+
+        return begin(after)
 
     def _note_warnings(self) -> None:
         for line in (*self._source.warnings, *self._sink.warnings):

@@ -1,6 +1,7 @@
 """One frame in, one frame out: view, search, companions, network, subtract. The past is held here and nowhere else."""
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from streamderain.core.colour import PixelFormat
 from streamderain.engines import open_engine
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
-from streamderain.stages import Field, Rain, Slot, View, stages_for
+from streamderain.stages import Field, Slot, View, stages_for
 
 Picture = Frame | np.ndarray
 ARRAY_FORMAT = PixelFormat(family="rgb", full_range=True)
@@ -47,6 +48,24 @@ class Past:
     fields: dict[str, Field] = field(default_factory=dict)
     ahead: Ahead | None = None
     number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame that was looked at, and what it takes to finish it.
+
+    Attributes:
+        frame: as it came.
+        input: what the network sees.
+        size: height and width of the view.
+        strength, scale: the Derainer's, then.
+    """
+
+    frame: Frame
+    input: Tensor
+    size: tuple[int, int]
+    strength: float
+    scale: int
 
 
 class Derainer:
@@ -103,6 +122,7 @@ class Derainer:
         self._stages = stages_for(engine, tell)
         self.stage_ms = dict.fromkeys(("view", "search", "companions", "network", "subtract"), 0.0)
         self.frames = 0
+        self._lock = threading.Lock()  # of the counts: frames may be finished in several threads
         self.past = Past()
 
     def reset(self) -> None:
@@ -128,24 +148,31 @@ class Derainer:
         Raises:
             ValueError: an array that is not (H, W, 3) uint8.
         """
-        current = self._frame(frame)
-        rain = self._rain(current, following)
-        with self._timed("subtract"):
-            derained = self._stages.subtract(current, rain, self.strength, self.scale)
-        self.frames += 1
-        if isinstance(frame, np.ndarray):
-            return np.stack(derained.planes, axis=-1)
-        return derained
+        derained = self.finish(self.look(frame, following))
+        return np.stack(derained.planes, axis=-1) if isinstance(frame, np.ndarray) else derained
 
-    def _rain(self, frame: Frame, following: Picture | None) -> Rain:
-        """Estimate a frame's rain layer, and move the past on by it."""
+    def look(self, frame: Picture, following: Picture | None = None) -> Seen:
+        """The half of the work that needs the frames' order: what the network sees; the past moves on.
+
+        Args and Raises: as above.
+        """
+        current = self._frame(frame)
         if self._engine.companions:
-            seen, size = self._beside_companions(frame, following)
+            seen, size = self._beside_companions(current, following)
         else:
             with self._timed("view"):
-                seen, size = self._stages.alone(frame, self.scale)
+                seen, size = self._stages.alone(current, self.scale)
+        return Seen(current, seen, size, self.strength, self.scale)
+
+    def finish(self, seen: Seen) -> Frame:
+        """The other half, of any frame that was looked at; on the CPU several threads may do it at once."""
         with self._timed("network"):
-            return self._stages.rain(seen, size, frame)
+            rain = self._stages.rain(seen.input, seen.size, seen.frame)
+        with self._timed("subtract"):
+            derained = self._stages.subtract(seen.frame, rain, seen.strength, seen.scale)
+        with self._lock:
+            self.frames += 1
+        return derained
 
     def _beside_companions(self, frame: Frame, following: Picture | None) -> tuple[Tensor, tuple[int, int]]:
         """What the stream generator sees, and its height and width; the past moves on."""
@@ -220,7 +247,9 @@ class Derainer:
     def _timed(self, stage: str) -> Iterator[None]:
         began = time.perf_counter()
         yield
-        self.stage_ms[stage] += (time.perf_counter() - began) * 1e3
+        spent = (time.perf_counter() - began) * 1e3
+        with self._lock:
+            self.stage_ms[stage] += spent
 
 
 def _frame_of(array: np.ndarray) -> Frame:

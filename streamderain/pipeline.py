@@ -3,14 +3,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, Full, Queue
 
 from streamderain.frame import Frame, Sink, Source
 
-Derain = Callable[[Frame, Frame | None], Frame]
+Derain = Callable[[Frame, Frame | None], Frame | Future[Frame]]
 OnFrame = Callable[[Frame, Frame], None]
 
 QUEUE_FRAMES = 4  # enough that no stage waits for a jitter of the next, little enough for 4K
@@ -44,6 +46,7 @@ def run(
     sink: Sink,
     *,
     look_ahead: bool = True,
+    at_once: int = 1,
     on_frame: OnFrame | None = None,
     stop: threading.Event | None = None,
     counts: Counts | None = None,
@@ -59,6 +62,8 @@ def run(
         derain: takes a frame and the one that follows (None for the last, and without `look_ahead`).
         sink: written to by one thread only.
         look_ahead: give `derain` the following frame.
+        at_once: how many frames `derain` may have under way, if it answers with futures: of so many the first is waited
+            for before the next but one is taken.
         on_frame: called with every frame as it came and as it leaves.
         stop: ends the run early, in order, when set.
         counts: filled while running, so that a caller has them when the run fails; a new one by default.
@@ -70,7 +75,7 @@ def run(
         Whatever a stage raised, once; a KeyboardInterrupt too.
     """
     counts = Counts() if counts is None else counts
-    _Run(source, sink, stop or threading.Event(), counts).go(derain, on_frame, look_ahead)
+    _Run(source, sink, stop or threading.Event(), counts).go(derain, on_frame, look_ahead, at_once)
     return counts
 
 
@@ -88,13 +93,15 @@ class _Run:
         self._decoder = threading.Thread(target=self._guard, args=(self._decode,), name="decode", daemon=True)
         self._encoder = threading.Thread(target=self._guard, args=(self._encode,), name="encode", daemon=True)
 
-    def go(self, derain: Derain, on_frame: OnFrame | None, look_ahead: bool) -> None:
+    def go(self, derain: Derain, on_frame: OnFrame | None, look_ahead: bool, at_once: int) -> None:
         """Run to the end, whichever end it is; raises the first error of any stage."""
         try:
             self._decoder.start()
             self._encoder.start()
-            for frame, following in _with_next(self._taken(self._decoded), look_ahead):
-                self._derain(derain, on_frame, frame, following)
+            for frame, result in self._derain(derain, _with_next(self._taken(self._decoded), look_ahead), at_once):
+                self._put(self._derained, result)
+                if on_frame is not None:
+                    on_frame(frame, result)
             self._put(self._derained, _END)
             while self._encoder.is_alive() and not self._ending():
                 self._encoder.join(_POLL_SECONDS)
@@ -135,13 +142,26 @@ class _Run:
             self._put(self._decoded, frame)
         self._put(self._decoded, _END)
 
-    def _derain(self, derain: Derain, on_frame: OnFrame | None, frame: Frame, following: Frame | None) -> None:
+    def _derain(
+        self, derain: Derain, frames: Iterator[tuple[Frame, Frame | None]], at_once: int
+    ) -> Iterator[tuple[Frame, Frame]]:
+        """Each frame with what became of it, in order."""
+        under_way: deque[tuple[Frame, Frame | Future[Frame]]] = deque()
+        for frame, following in frames:
+            begun = time.perf_counter()
+            under_way.append((frame, derain(frame, following)))
+            self.counts.ms["derain"] += _ms_since(begun)
+            # a frame that is done goes on at once; for one that is not, only where there are more than can be worked on
+            while under_way and (len(under_way) > at_once or _is_done(under_way[0][1])):
+                yield self._done(*under_way.popleft())
+        while under_way:
+            yield self._done(*under_way.popleft())
+
+    def _done(self, frame: Frame, result: Frame | Future[Frame]) -> tuple[Frame, Frame]:
         begun = time.perf_counter()
-        result = derain(frame, following)
+        after = result.result() if isinstance(result, Future) else result
         self.counts.ms["derain"] += _ms_since(begun)
-        self._put(self._derained, result)
-        if on_frame is not None:
-            on_frame(frame, result)
+        return frame, after
 
     def _encode(self) -> None:
         for frame in self._taken(self._derained):
@@ -192,6 +212,10 @@ class _Run:
             close()
         except BaseException as error:  # the other end must be closed too; go() raises it
             self._fail(error)
+
+
+def _is_done(result: Frame | Future[Frame]) -> bool:
+    return not isinstance(result, Future) or result.done()
 
 
 def _ms_since(begun: float) -> float:

@@ -1,0 +1,63 @@
+"""Frames of a file side by side: each network in one thread, several frames at once.
+
+A network of small layers that is spread over all cores meets at the end of every layer, and there the fastest thread
+waits for the slowest, which the encoder may have put aside, or for one to be woken. Frames need no such meetings: what
+follows the companions depends on one frame alone.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+
+from streamderain.core import kernels
+from streamderain.derainer import Derainer
+from streamderain.frame import Frame, on_host
+
+MOST_FRAMES = 4  # side by side: each holds its layers in memory; more cores than that are spread over a frame
+
+Shown = Callable[[Frame, Frame], Frame]  # from a frame and the derained one to what is shown
+
+
+class Overlap:
+    """In a Derainer's place in a pipeline: looks at frames in order, and finishes several at once.
+
+    Args:
+        derainer: on the CPU.
+        shown: what becomes of each frame, called in any thread.
+        executor: its threads.
+
+    Attributes:
+        frames: how many to have under way.
+    """
+
+    def __init__(self, derainer: Derainer, shown: Shown, executor: ThreadPoolExecutor, frames: int) -> None:
+        self._derainer, self._shown, self._executor, self.frames = derainer, shown, executor, frames
+
+    def __call__(self, frame: Frame, following: Frame | None) -> Future[Frame]:
+        """The next frame of the stream, when it is done."""
+        frame, following = on_host(frame), following and on_host(following)
+        seen = self._derainer.look(frame, following)
+        return self._executor.submit(lambda: self._shown(frame, self._derainer.finish(seen)))
+
+
+def frames_at_once(device: str) -> int:
+    """How many frames are worth having side by side on a device: one where a GPU or a single core does the work."""
+    return 1 if device != "cpu" else min(torch.get_num_threads(), MOST_FRAMES)
+
+
+@contextmanager
+def overlapped(derainer: Derainer, shown: Shown) -> Iterator[Overlap]:
+    """An Overlap whose threads share the cores; it ends with them, and what has not begun is dropped."""
+    cores, frames = torch.get_num_threads(), frames_at_once(str(derainer.device))
+    executor = ThreadPoolExecutor(
+        frames, thread_name_prefix="derain", initializer=torch.set_num_threads, initargs=(max(1, cores // frames),)
+    )
+    try:
+        with kernels.threads(1):  # the search of the next frame beside them
+            yield Overlap(derainer, shown, executor, frames)
+    finally:
+        executor.shutdown(cancel_futures=True)
+        torch.set_num_threads(cores)
