@@ -27,9 +27,9 @@ for method in $methods; do
       ) ;;
     cclgan)
       options=(
-        "${unpaired[@]}" --steps 1500 --batch 2 --set preprocess=crop --set crop_size=64 --set ngf=16
+        "${unpaired[@]}" --steps 6000 --batch 1 --set preprocess=crop --set crop_size=128 --set ngf=16
         --set num_blocks=4 --set ndf=32 --set bf16=true --set ema=0.99 --set rendered_share=0.5
-        --set checkpoint_every=100
+        --set loss.identity=10 --set checkpoint_every=100
       ) ;;
   esac
   python -m streamderain train "$method" "${options[@]}" --out "$out/$method"

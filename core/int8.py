@@ -99,6 +99,7 @@ class Int8Generator:
 
     def __init__(self, model: StreamGenerator, ranges: Ranges) -> None:
         scales = {name: Scale.of(KEPT * low, KEPT * high) for name, (low, high) in ranges.items()}
+        self._scales = scales
         layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)}
         inner = [name for name in layers if name not in ("head", "tail")]
         self._layers = {name: _Convolution(layers[name], scales[name], relu=_has_relu(name)) for name in inner}
@@ -122,32 +123,39 @@ class Int8Generator:
         Returns:
             (3, height, width) float32, rain in units of the 0..1 RGB.
         """
-        x2 = self._blocks("encode2", self._layers["head"](codes))
-        x4 = self._blocks("encode4", self._quantised("down4", x2))
-        x8 = self._blocks("middle", self._quantised("down8", x4))
-        x4 = self._blocks("decode4", x4, self._enlarged("up4", x8, x4, "decode4"))
-        x2 = self._blocks("decode2", x2, self._enlarged("up2", x4, x2, "decode2"))
+        x2 = self._layers["head"](codes)
+        codes = self._blocks("encode2", x2, self._codes("encode2.0.first", x2), "down4")
+        x4 = self._layers["down4"](codes)
+        codes = self._blocks("encode4", x4, self._codes("encode4.0.first", x4), "down8")
+        x8 = self._layers["down8"](codes)
+        codes = self._blocks("middle", x8, self._codes("middle.0.first", x8), "up4")
+        codes = self._enlarged(self._layers["up4"](codes), x4, "decode4.0.first")
+        codes = self._blocks("decode4", x4, codes, "up2")
+        codes = self._enlarged(self._layers["up2"](codes), x2, "decode2.0.first")
+        self._blocks("decode2", x2, codes, "tail")
         rain = np.empty((3, height, width), np.float32)
         kernels_int8.unblock(_bits(self._tail(x2)).reshape(*x2.shape[2:], 12), rain)
         return rain
 
-    def _blocks(self, name: str, x: Tensor, codes: Tensor | None = None) -> Tensor:
-        """Residual blocks; x, which they may write into, and its codes for the first of them where they are known."""
-        for number in range(self._depths[name]):
+    def _blocks(self, name: str, x: Tensor, codes: Tensor, following: str) -> Tensor:
+        """Residual blocks on x, which is written into; from its codes to those for what follows."""
+        depth = self._depths[name]
+        for number in range(depth):
             first, second = (self._layers[f"{name}.{number}.{which}"] for which in ("first", "second"))
-            codes = first.codes(x) if codes is None else codes
-            x, codes = second(first(codes, into=second.scale), add_to=x), None
-        return x
+            change = second(first(codes, into=second.scale))
+            scale = self._scales[f"{name}.{number + 1}.first" if number + 1 < depth else following]
+            kernels_int8.add(_bits(change), _bits(x), np.float32(1 / scale.step), scale.zero, _bits(codes))
+        return codes
 
-    def _quantised(self, name: str, x: Tensor) -> Tensor:
-        layer = self._layers[name]
-        return layer(layer.codes(x))
+    def _codes(self, name: str, x: Tensor) -> Tensor:
+        """The codes of a bfloat16 x, channels last, for the convolution of this name."""
+        scale, out = self._scales[name], torch.empty_like(x, dtype=torch.uint8)
+        kernels_int8.quantise(_bits(x), np.float32(1 / scale.step), scale.zero, _bits(out))
+        return out
 
-    def _enlarged(self, name: str, x: Tensor, skip: Tensor, following: str) -> Tensor:
-        """Add x, twice as large, to skip, and return the codes of the sum for the blocks that follow."""
-        layer, scale = self._layers[name], self._layers[f"{following}.0.first"].scale
-        small = layer(layer.codes(x))
-        codes = torch.empty_like(skip, dtype=torch.uint8)
+    def _enlarged(self, small: Tensor, skip: Tensor, following: str) -> Tensor:
+        """Add a convolution's output, twice as large, to skip, and return the sum's codes for what follows."""
+        scale, codes = self._scales[following], torch.empty_like(skip, dtype=torch.uint8)
         _, channels, height, width = skip.shape
         kernels_int8.add_enlarged(
             _bits(small).view(np.uint32).reshape(height // 2, width // 2, 2, channels),
@@ -179,23 +187,13 @@ class _Convolution:
         self._post = "relu" if relu else "none"
         self._packed = torch.ops.onednn.qconv_prepack(whole, self._steps, scale.step, scale.zero, *self._shape)
 
-    def codes(self, x: Tensor) -> Tensor:
-        """The codes of a bfloat16 x, channels last, for this convolution."""
-        out = torch.empty_like(x, dtype=torch.uint8)
-        kernels_int8.quantise(_bits(x), np.float32(1 / self.scale.step), self.scale.zero, _bits(out))
-        return out
-
-    def __call__(self, codes: Tensor, *, into: Scale | None = None, add_to: Tensor | None = None) -> Tensor:
-        """Convolve codes: to codes of another scale, or to bfloat16, which may be added to what there is."""
-        given = (codes, self.scale.step, self.scale.zero, self._packed, self._steps, self._zeros)
-        if add_to is not None:
-            return torch.ops.onednn.qconv2d_pointwise.binary(
-                *given, add_to, self.bias, *self._shape, 1.0, 0, torch.bfloat16, 1.0, 0, "sum", 1.0, self._post, [], ""
-            )
+    def __call__(self, codes: Tensor, *, into: Scale | None = None) -> Tensor:
+        """Convolve codes: to bfloat16, or to codes of another scale."""
         step, zero, dtype = (into.step, into.zero, torch.uint8) if into else (1.0, 0, torch.bfloat16)
         return torch.ops.onednn.qconv2d_pointwise(
-            *given, self.bias, *self._shape, step, zero, dtype, self._post, [], ""
-        )
+            codes, self.scale.step, self.scale.zero, self._packed, self._steps, self._zeros, self.bias, *self._shape,
+            step, zero, dtype, self._post, [], "",
+        )  # fmt: skip
 
 
 def _has_relu(name: str) -> bool:

@@ -45,6 +45,21 @@ def quantise(bits, per_unit, zero, out):
         _coded(values, per_unit, zero, out[begin : begin + _CHUNK])
 
 
+@njit(nogil=True, cache=True)
+def add(change, bits, per_unit, zero, out):
+    """Add change (N,) to bits (N,), both bfloat16, and fill out (N,) uint8 with the sum's codes."""
+    far, near = np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32)
+    for begin in range(0, bits.shape[0], _CHUNK):
+        line = bits[begin : begin + _CHUNK]
+        more, values = far[: line.shape[0]], near[: line.shape[0]]
+        _widened(change[begin : begin + _CHUNK], more)
+        _widened(line, values)
+        for n in range(values.shape[0]):
+            values[n] += more[n]
+        _narrowed(values, line)
+        _coded(values, per_unit, zero, out[begin : begin + _CHUNK])
+
+
 @njit(cache=True)
 def _enlarged_row(small, below, out):
     """Fill out (w * C,), pairs of bfloat16 in words, with one of the two rows that small (w, 2, C) makes."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 
 from streamderain.core import kernels
-from streamderain.derainer import Derainer
 from streamderain.frame import Frame, on_host
+
+if TYPE_CHECKING:
+    from streamderain.derainer import Derainer
 
 MOST_FRAMES = 4  # side by side: each holds its layers in memory; more cores than that are spread over a frame
 

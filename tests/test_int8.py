@@ -34,6 +34,17 @@ def test_quantise_matches_naive(count, step, zero):
     assert (out != naive.quantised(values, step, zero)).mean() < 0.01
 
 
+@pytest.mark.parametrize("count", [1, 300, (1 << 14) + 3])
+def test_add_matches_naive(count):
+    rng = np.random.default_rng(count)
+    (change, change_bits), (x, bits) = (bfloat16(rng.normal(size=count)) for _ in range(2))
+    codes = np.empty(count, np.uint8)
+    kernels_int8.add(change_bits, bits, np.float32(20), 100, codes)
+    assert_array_equal(bits, bfloat16(x + change)[1])
+    assert np.abs(codes.astype(int) - naive.quantised(x.astype(float) + change, 0.05, 100)).max() <= 1
+    assert_array_equal(change_bits, bfloat16(change)[1])
+
+
 @pytest.mark.parametrize("size", [(1, 1, 2), (3, 5, 4), (2, 7, 16)])
 def test_add_enlarged_matches_naive(size):
     height, width, channels = size
