@@ -44,7 +44,7 @@ def main() -> None:
         columns["published"] = {rainy.stem: read(output) for rainy, output in pairs}
     for model in given.models:
         columns[f"{model.parent.name}/{model.stem}"] = derained(Derainer(model=model, device="cpu"), inputs)
-    judge = Derainer(profile=JUDGE, device="cpu")
+    judge = Derainer(profile=JUDGE, device="cpu", precision="bf16")
     before = {name: layer(judge, picture) for name, picture in inputs.items()}
     print("| output | shift, mean | shift, worst | change | rain left |\n|---|---|---|---|---|")
     for name, outputs in columns.items():
