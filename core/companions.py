@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ SLOTS = 2
 SLOT_CHANNELS = 4  # RGB difference to the frame, cost of the match
 CHANNELS = 3 + SLOTS * SLOT_CHANNELS
 MULTIPLE = 8  # the network works on heights and widths that are multiples of this
+_UNIT_SCALES = np.array([(1 / 255, 0), (1 / 255, 0)], np.float32)
 COST_CAP = 2048  # of 64 pixels x truncation; costs from here on are all 1.0
 
 
@@ -39,7 +41,7 @@ class CodedForm:
 
     Attributes:
         scales: factor and addend of 8-bit colours and of their differences, float32 (2, 2).
-        costs: codes of the costs up to COST_CAP, uint8.
+        costs: codes of the costs up to COST_CAP for the four places of a block, uint8 (COST_CAP + 1, 4).
         edge: codes of a block outside the picture, uint8 (44,).
     """
 
@@ -54,7 +56,7 @@ def network_input(rgb: np.ndarray, companions: Slots, dtype: torch.dtype = torch
     Args:
         rgb: the frame, (3, H, W) uint8.
         companions: the two slots; None is an empty one: no difference, cost 1 (nothing was found).
-        dtype: torch.float32 or torch.bfloat16; written directly, without a float copy in between.
+        dtype: torch.float32 or torch.bfloat16.
 
     Returns:
         (11, H, W): RGB 0..1, then for each slot RGB of the reference minus the frame (-1..1) and the cost (0..1).
@@ -76,10 +78,9 @@ def network_blocks(rgb: np.ndarray, companions: Slots, dtype: torch.dtype = torc
         (44, H / 2, W / 2) with H and W rounded up to multiples of 8, for StreamGenerator.from_blocks.
     """
     rows, columns = _padded(rgb)
-    scales = np.array([(1 / 255, 0), (1 / 255, 0)], np.float32)
-    cost = _cost_table(dtype)
+    costs = _cost_table(dtype)
     out = torch.empty((rows // 2, columns // 2, CHANNELS * 4), dtype=dtype)
-    _fill(rgb, companions, scales, cost, 0, _bits(out))
+    _fill(rgb, companions, _UNIT_SCALES, costs, 0, _bits(out))
     return out.permute(2, 0, 1)
 
 
@@ -104,7 +105,7 @@ def network_codes(rgb: np.ndarray, companions: Slots, form: CodedForm) -> Tensor
 
 
 def _fill(
-    rgb: np.ndarray, companions: Slots, scales: np.ndarray, cost: np.ndarray, edge: int, out: np.ndarray
+    rgb: np.ndarray, companions: Slots, scales: np.ndarray, costs: np.ndarray, edge: int, out: np.ndarray
 ) -> None:
     """Write all channels into out (rows / 2 + 2 * edge, columns / 2 + 2 * edge, 44)."""
     for companion in companions:
@@ -118,7 +119,7 @@ def _fill(
         tuple(np.ascontiguousarray(each) for each in keys),
         np.array([companion is not None for companion in companions]),
         np.array([companion.field.radius if companion else 1 for companion in companions]),
-        scales, np.repeat(cost[:, None], 4, 1), edge, _words(out),
+        scales, costs, edge, _words(out),
     )  # fmt: skip
 
 
@@ -154,8 +155,10 @@ def _check(companion: Companion | None, rgb: np.ndarray) -> None:
         raise ValueError(f"field of {cells} cells does not fit a frame of {rgb.shape}")
 
 
+@lru_cache
 def _cost_table(dtype: torch.dtype) -> np.ndarray:
-    """The bits of the cost channel for each cost up to the cap."""
+    """The bits of the cost channel for each cost up to the cap, for the four places of a block: (COST_CAP + 1, 4)."""
     if dtype not in (torch.float32, torch.bfloat16):
         raise ValueError(f"dtype is {dtype}; it must be torch.float32 or torch.bfloat16")
-    return _bits((torch.arange(COST_CAP + 1) / COST_CAP).to(dtype))
+    costs = _bits((torch.arange(COST_CAP + 1) / COST_CAP).to(dtype))
+    return np.repeat(costs[:, None], 4, 1)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import kernels_int8
 from .companions import CHANNELS, COST_CAP, SLOT_CHANNELS, SLOTS, CodedForm
-from .stream import ResidualBlock, StreamGenerator
+from .stream import StreamGenerator
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -46,7 +46,8 @@ def input_form() -> CodedForm:
     edge = np.zeros((CHANNELS, 4), np.uint8)
     for slot in range(SLOTS):
         edge[3 + slot * SLOT_CHANNELS : 6 + slot * SLOT_CHANNELS] = _ZERO
-    return CodedForm(scales, np.rint(np.linspace(0, 255, COST_CAP + 1)).astype(np.uint8), edge.reshape(-1))
+    costs = np.rint(np.linspace(0, 255, COST_CAP + 1)).astype(np.uint8)
+    return CodedForm(scales, np.repeat(costs[:, None], 4, 1), edge.reshape(-1))
 
 
 def calibrate(model: StreamGenerator, inputs: Iterable[Tensor]) -> Ranges:
@@ -108,7 +109,7 @@ class Int8Generator:
             self._layers[name] = _Convolution(_by_place(layers[name]), scales[name])
         self._tail = deepcopy(model.tail).to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._depths = {
-            name: sum(isinstance(each, ResidualBlock) for each in getattr(model, name))
+            name: len(getattr(model, name))
             for name in ("encode2", "encode4", "middle", "decode4", "decode2")
         }
 
@@ -202,7 +203,7 @@ def _has_relu(name: str) -> bool:
 
 
 def _head(layer: nn.Conv2d) -> _Convolution:
-    """The first convolution, for inputs whose channels have steps and zeros of their own (see input_scales)."""
+    """The first convolution, for inputs whose channels have steps and zeros of their own (see input_form)."""
     steps, zeros = np.full((CHANNELS, 4), 1 / 255, np.float32), np.zeros((CHANNELS, 4), np.float32)
     for slot in range(SLOTS):
         difference = slice(3 + slot * SLOT_CHANNELS, 6 + slot * SLOT_CHANNELS)

@@ -175,14 +175,13 @@ class FileJob:
         """What the pipeline derains with, and how many frames at once: several where that is faster."""
         from streamderain.overlap import frames_at_once, overlapped  # needs torch, which a Derainer has brought
 
-        device = str(derainer.device)
-        if frames_at_once(device) > 1:
+        if frames_at_once(derainer) > 1:
             with overlapped(derainer, self._shown) as overlap:
                 yield overlap, overlap.frames
             return
 
         def one(frame: Frame, following: Frame | None) -> Frame:
-            if device == "cpu":  # whatever the options said of it
+            if str(derainer.device) == "cpu":  # whatever the options said of it
                 frame, following = on_host(frame), following and on_host(following)
             return self._shown(frame, derainer(frame, following))
 

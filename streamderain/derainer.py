@@ -84,6 +84,7 @@ class Derainer:
     Attributes:
         strength, scale: as above; may be changed between frames.
         profile, device, backend, precision: what was chosen.
+        companions: whether the network looks at a frame's neighbours.
         past: the temporal state.
         stage_ms: milliseconds spent in each stage so far; with a GPU the host's, which waits in search and subtract.
         frames: frames derained so far.
@@ -117,6 +118,7 @@ class Derainer:
         )
         self.profile, self.model = str(metadata["profile"]), path
         self.device, self.backend, self.precision = engine.device, engine.backend, engine.precision
+        self.companions = engine.companions
         self.strength, self.scale = strength, scale
         self._engine = engine
         self._stages = stages_for(engine, tell)

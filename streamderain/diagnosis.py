@@ -82,13 +82,17 @@ def versions(found: Mapping[str, str | None]) -> list[Finding]:
     ]
 
 
-def processor(name: str, cores: int, *, vectors: str, bf16: bool) -> list[Finding]:
-    """The CPU: logical cores that may be used, its widest vectors, whether it multiplies bfloat16 natively."""
-    found = [Finding("cpu", "cores", "ok", f"{cores} x {name}, {vectors}")]
-    if bf16:
-        return [*found, Finding("cpu", "bf16", "ok", "native: the network runs in bf16")]
-    return [*found, Finding("cpu", "bf16", "missing", "not native: the network runs in fp32",
-                            "nothing to do; --profile tiny is the fastest")]
+def processor(name: str, cores: int, *, vectors: str, int8: bool, bf16: bool) -> list[Finding]:
+    """The CPU: logical cores that may be used, its widest vectors, whether it multiplies bytes and bfloat16 itself."""
+    floats = "bf16" if bf16 else "fp32"
+    nothing = "nothing to do; --profile tiny is the fastest"
+    return [
+        Finding("cpu", "cores", "ok", f"{cores} x {name}, {vectors}"),
+        Finding("cpu", "int8", "ok", "native: the network runs in int8 where its weights allow it") if int8
+        else Finding("cpu", "int8", "missing", f"not native: the network runs in {floats}", nothing),
+        Finding("cpu", "bf16", "ok", "native: what does not run in int8 runs in bf16") if bf16
+        else Finding("cpu", "bf16", "missing", "not native: what does not run in int8 runs in fp32", nothing),
+    ]  # fmt: skip
 
 
 def gpus(devices: Iterable[Gpu], *, driver: str | None, torch_cuda: str | None) -> list[Finding]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from streamderain import int8_engine
 from streamderain.core.checkpoint import Generator
+from streamderain.core.stream import StreamGenerator
 from streamderain.engine import DTYPES, Engine, resolve_device
 from streamderain.errors import DerainError
 from streamderain.int8_engine import Int8Engine
@@ -38,6 +39,6 @@ def open_engine(
     if precision == "int8" and lack is not None:
         raise DerainError(f"{lack}; leave --precision out")
     if precision in ("auto", "int8") and lack is None:
-        assert int8_engine.is_ready(model)
+        assert isinstance(model, StreamGenerator)  # or there were a lack
         return Int8Engine(model)
     return Engine(model, device, backend=backend, precision=precision, cache_dir=cache_dir, tell=tell)

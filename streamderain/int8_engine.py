@@ -1,9 +1,6 @@
 """The engine of the CPU's bytes: the stream generator in int8, where the processor and the weights allow it."""
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TypeGuard
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,7 +18,7 @@ class Int8Engine:
         model: float32, with ranges.
 
     Attributes:
-        device, backend, precision, companions, kept: as in Engine.
+        device, backend, precision, companions: as in Engine.
         form: how the network's input is written, see companions.network_codes.
     """
 
@@ -32,11 +29,6 @@ class Int8Engine:
         assert model.ranges is not None
         self.form: CodedForm | None = int8.input_form()
         self._network = int8.Int8Generator(model, model.ranges)
-
-    @staticmethod
-    def kept() -> tuple[Path, ...]:
-        """Nothing is built."""
-        return ()
 
     def run(self, seen: Tensor, height: int, width: int) -> np.ndarray:
         """Estimate the rain layer of one frame.
@@ -54,11 +46,6 @@ class Int8Engine:
         """The same as a tensor, not cropped: blocks may exceed the frame."""
         _, height, width = seen.shape
         return torch.from_numpy(self.run(seen, 2 * (height - 2), 2 * (width - 2)))
-
-
-def is_ready(model: Generator) -> TypeGuard[StreamGenerator]:
-    """Whether missing finds nothing."""
-    return missing(model) is None
 
 
 def missing(model: Generator) -> str | None:

@@ -46,20 +46,26 @@ class Overlap:
         return self._executor.submit(lambda: self._shown(frame, self._derainer.finish(seen)))
 
 
-def frames_at_once(device: str) -> int:
-    """How many frames are worth having side by side on a device: one where a GPU or a single core does the work."""
-    return 1 if device != "cpu" else min(torch.get_num_threads(), MOST_FRAMES)
+def frames_at_once(derainer: Derainer) -> int:
+    """How many frames are worth having side by side.
+
+    One where a GPU or a single core does the work; where the network was compiled, for as many threads as there were
+    then; and for a published network, whose layers are large enough to share and too large to have several times.
+    """
+    small = derainer.backend == "eager" and derainer.companions
+    return min(torch.get_num_threads(), MOST_FRAMES) if derainer.device == "cpu" and small else 1
 
 
 @contextmanager
 def overlapped(derainer: Derainer, shown: Shown) -> Iterator[Overlap]:
     """An Overlap whose threads share the cores; it ends with them, and what has not begun is dropped."""
-    cores, frames = torch.get_num_threads(), frames_at_once(str(derainer.device))
+    cores, frames = torch.get_num_threads(), frames_at_once(derainer)
+    each = max(1, cores // frames)
     executor = ThreadPoolExecutor(
-        frames, thread_name_prefix="derain", initializer=torch.set_num_threads, initargs=(max(1, cores // frames),)
+        frames, thread_name_prefix="derain", initializer=torch.set_num_threads, initargs=(each,)
     )
     try:
-        with kernels.threads(1):  # the search of the next frame beside them
+        with kernels.threads(each):  # the search of the next frame beside them
             yield Overlap(derainer, shown, executor, frames)
     finally:
         executor.shutdown(cancel_futures=True)

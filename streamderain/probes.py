@@ -68,10 +68,12 @@ def _processor() -> list[Finding]:
     import torch
 
     from streamderain.bench.machine import machine
+    from streamderain.core.int8 import cpu_has_int8
     from streamderain.engine import cpu_has_bf16
 
     about, vectors = machine(), torch.backends.cpu.get_cpu_capability()
-    return diagnosis.processor(about["processor"], about["cores"], vectors=vectors, bf16=cpu_has_bf16())
+    native = {"int8": cpu_has_int8(), "bf16": cpu_has_bf16()}
+    return diagnosis.processor(about["processor"], about["cores"], vectors=vectors, **native)
 
 
 def _gpus() -> list[Finding]:

@@ -34,12 +34,6 @@ class FakeDerainer:
         first = frame.planes[0]
         return frame.with_planes((first - first.dtype.type(self.step), *frame.planes[1:]))
 
-    def look(self, frame, following=None):
-        return self(frame, following)
-
-    def finish(self, seen):
-        return seen
-
     def reset(self):
         self.resets += 1
 

@@ -103,12 +103,6 @@ class Darker:
         self.there.append(frame.on_device)
         return frame.with_planes((frame.planes[0] // 2, *frame.planes[1:]))
 
-    def look(self, frame, following=None):
-        return self(frame, following)
-
-    def finish(self, seen):
-        return seen
-
     def reset(self):
         pass
 

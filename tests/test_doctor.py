@@ -96,8 +96,13 @@ def test_weights(files, expected, healthy):
 
 
 def test_processor_and_kernels():
-    assert [f.status for f in diagnosis.processor("CPU", 2, vectors="AVX2", bf16=False)] == ["ok", "missing"]
-    assert [f.status for f in diagnosis.processor("CPU", 2, vectors="AVX512", bf16=True)] == ["ok", "ok"]
+    def cpu(int8, bf16):
+        return diagnosis.processor("CPU", 2, vectors="AVX2", int8=int8, bf16=bf16)
+
+    assert [f.status for f in cpu(False, False)] == ["ok", "missing", "missing"]
+    assert [f.status for f in cpu(True, False)] == ["ok", "ok", "missing"]
+    assert [f.status for f in cpu(True, True)] == ["ok", "ok", "ok"]
+    assert "runs in bf16" in cpu(False, True)[1].detail and "runs in fp32" in cpu(False, False)[1].detail
     assert [f.status for f in diagnosis.kernels(cache="/c", writable=True, layer="omp")] == ["ok", "ok"]
     assert [f.status for f in diagnosis.kernels(cache="/c", writable=False, layer="omp")] == ["missing", "ok"]
     assert diagnosis.works(diagnosis.uncompiled_kernels())

@@ -2,16 +2,19 @@
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
 
+import clips
 import numba
 import numpy as np
 import pytest
 import torch
 from test_pipeline import Sink, Source
 
-from streamderain import Derainer, overlap, pipeline
+from streamderain import Derainer, derain_video, overlap, pipeline
 from streamderain.derainer import ARRAY_FORMAT
 from streamderain.frame import Frame
+from streamderain.video import open_video
 
 
 @pytest.fixture
@@ -62,12 +65,46 @@ def test_threads_are_given_back(two_cores):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("derain_")]
 
 
-def test_one_frame_at_a_time_where_there_is_one_core_or_a_gpu(monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    assert overlap.frames_at_once("cpu") == 1
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    assert overlap.frames_at_once("cpu") == overlap.MOST_FRAMES
-    assert overlap.frames_at_once("cuda:1") == 1
+@pytest.mark.parametrize(
+    "cores, changes, frames",
+    [
+        (1, {}, 1),
+        (2, {}, 2),
+        (64, {}, overlap.MOST_FRAMES),
+        (64, {"device": "cuda:1"}, 1),
+        (64, {"backend": "compile"}, 1),
+        (64, {"companions": False}, 1),
+    ],
+)
+def test_several_frames_only_where_small_layers_share_several_cores(monkeypatch, cores, changes, frames):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    derainer = SimpleNamespace(**{"device": "cpu", "backend": "eager", "companions": True} | changes)
+    assert overlap.frames_at_once(derainer) == frames
+
+
+def test_a_file_is_derained_side_by_side(two_cores, tmp_path, monkeypatch):
+    path = clips.clip(tmp_path / "in.mkv", draw=clips.picture, size=(64, 48), codec="ffv1")
+    names = set()
+    finish = Derainer.finish
+
+    def noted(self, seen):
+        names.add(threading.current_thread().name.split("_")[0])
+        return finish(self, seen)
+
+    monkeypatch.setattr(Derainer, "finish", noted)
+    frames = {}
+    for most in (2, 1):
+        monkeypatch.setattr(overlap, "MOST_FRAMES", most)
+        output = tmp_path / f"out{most}.mkv"
+        derain_video(path, output, device="cpu", profile="tiny", encoder="ffv1")
+        source = open_video(output)
+        frames[most] = list(source)
+        source.close()
+    assert names == {"derain", "MainThread"}
+    assert len(frames[1]) == len(frames[2]) > 2
+    for one, other in zip(frames[1], frames[2], strict=True):
+        for plane, twin in zip(one.planes, other.planes, strict=True):
+            np.testing.assert_array_equal(plane, twin)
 
 
 def test_what_is_shown_is_made_beside_too(two_cores):

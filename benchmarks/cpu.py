@@ -1,0 +1,90 @@
+"""Where a frame's time goes on the CPU: processor time of each part on one core, then files with frames at once or not.
+
+    python benchmarks/cpu.py VIDEO
+
+The parts: an exact and a reusing search, the network's input, the network in bf16 and int8 (shortest of several). The
+file runs take turns: as many frames at once as there are cores, then one. All under our command's settings.
+"""
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import streamderain.cli  # noqa: F401  # first: OpenMP reads its setting when torch comes
+
+# isort: split
+import torch
+
+from streamderain import overlap
+from streamderain.bench.cases import opened_scene
+from streamderain.core import colour, companions, kernels, matching
+from streamderain.derain_file import FileJob, FileOptions
+from streamderain.derainer import Derainer
+from streamderain.report import Report
+from streamderain.stages import SEARCH
+
+RUNS, TURNS, FRAMES = 15, 3, 60
+PROFILES = ("tiny", "realtime")
+
+
+def main() -> None:
+    """Print one line for each part and each run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("video", type=Path)
+    given = parser.parse_args()
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with kernels.threads(1):
+        _parts(given.video)
+    torch.set_num_threads(cores)
+    for profile in PROFILES:
+        _files(given.video, profile)
+
+
+def _parts(video: Path) -> None:
+    frames = opened_scene(video, FRAMES).frames[:4]
+    rgb = [colour.to_rgb(frame.planes, frame.format) for frame in frames]
+    guides = [matching.make_guide(colour.luma(frame.planes, frame.format)) for frame in frames]
+    field = matching.search(guides[2], guides[1], SEARCH)
+    slot = companions.Companion(rgb[2], field)
+    _print("exact search", lambda: matching.search(guides[3], guides[2], SEARCH))
+    _print("search", lambda: matching.search(guides[3], guides[2], SEARCH, previous=field, seed=3))
+    _print("input in bf16", lambda: companions.network_blocks(rgb[3], (slot, slot), torch.bfloat16))
+    for profile in PROFILES:
+        for precision in ("bf16", "int8"):
+            derainer = Derainer(profile=profile, device="cpu", precision=precision)
+            derainer(frames[0])
+            seen = derainer.look(frames[1], frames[2])
+            _print(f"{profile} in {precision}, and subtracting", lambda seen=seen, by=derainer: by.finish(seen))
+
+
+def _files(video: Path, profile: str) -> None:
+    derainer, most = Derainer(profile=profile, device="cpu"), overlap.MOST_FRAMES
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "out.mp4"
+        for at_once in (most, 1) * TURNS:
+            overlap.MOST_FRAMES = at_once
+            report, begun = Report(str(video), str(output)), time.process_time()
+            with FileJob(video, output, FileOptions(overwrite=True), report) as job:
+                job.run(derainer)
+            spent = 1e3 * (time.process_time() - begun) / report.frames_out
+            frames = overlap.frames_at_once(derainer)
+            print(f"{profile}, {frames} at once: {report.fps:.1f} fps, {spent:.1f} ms of processor time a frame")
+    overlap.MOST_FRAMES = most
+
+
+def _print(name: str, work: Callable[[], object]) -> None:
+    work()
+    times = []
+    for _ in range(RUNS):
+        begun = time.process_time()
+        work()
+        times.append(1e3 * (time.process_time() - begun))
+    print(f"{name}: {min(times):.2f} ms")
+
+
+if __name__ == "__main__":
+    main()
