@@ -215,6 +215,16 @@ class Tab:
             for kind in ("mousePressed", "mouseReleased"):
                 self.mouse(kind, self.centre(selector), count=count)
 
+    def follow(self, selector, expression, tries=3):
+        """Click until an expression is true, a few times: a click meets nothing while the page is laid out anew."""
+        for last in [False] * (tries - 1) + [True]:
+            self.click(selector)
+            try:
+                return self.wait_for(expression, 10.0)
+            except AssertionError:
+                if last:
+                    raise
+
     def drag(self, start, end, steps=8):
         """Press the mouse at one place and let it go at another."""
         self.mouse("mouseMoved", start)
