@@ -59,7 +59,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(f"{path} is not a readable safetensors file of ours ({error})") from None
 
 
-def save_generator(path: Path, model: Generator, *, profile: str, card: dict[str, Any]) -> None:
+def save_generator(
+    path: Path, model: Generator, *, profile: str, card: dict[str, Any], half: bool = False
+) -> None:
     """Write a generator so that load_generator rebuilds it from the file alone.
 
     Args:
@@ -67,11 +69,13 @@ def save_generator(path: Path, model: Generator, *, profile: str, card: dict[str
         model: the network.
         profile: its profile's name; for a published network the name of its method.
         card: how the weights were made (method, steps, data, scores); plain JSON values.
+        half: round the weights to float16, for a file of half the size.
     """
     rebuilds: dict[str, Any] = {"format": FORMAT, "family": model.family, "config": model.config_dict()}
     if isinstance(model, StreamGenerator) and model.ranges is not None:
         rebuilds["ranges"] = model.ranges
-    save_tensors(path, dict(model.state_dict()), {**rebuilds, "profile": profile, "card": card})
+    weights = {n: t.half() if half and t.is_floating_point() else t for n, t in model.state_dict().items()}
+    save_tensors(path, weights, {**rebuilds, "profile": profile, "card": card})
 
 
 def load_generator(path: Path) -> tuple[Generator, dict[str, Any]]:

@@ -86,8 +86,8 @@ def cpu_has_int8() -> bool:
 
 
 def suits(model: StreamGenerator) -> bool:
-    """Whether the network's shape can run in int8: every stage must have a residual block."""
-    return all(model.config.blocks)
+    """Whether the network's shape can run in int8: blocks must follow where a smaller picture is added."""
+    return all(model.config.blocks[1::2])
 
 
 class Int8Generator:
@@ -125,11 +125,9 @@ class Int8Generator:
             (3, height, width) float32, rain in units of the 0..1 RGB.
         """
         x2 = self._layers["head"](codes)
-        codes = self._blocks("encode2", x2, self._codes("encode2.0.first", x2), "down4")
-        x4 = self._layers["down4"](codes)
-        codes = self._blocks("encode4", x4, self._codes("encode4.0.first", x4), "down8")
-        x8 = self._layers["down8"](codes)
-        codes = self._blocks("middle", x8, self._codes("middle.0.first", x8), "up4")
+        x4 = self._layers["down4"](self._encoded("encode2", x2, "down4"))
+        x8 = self._layers["down8"](self._encoded("encode4", x4, "down8"))
+        codes = self._encoded("middle", x8, "up4")
         codes = self._enlarged(self._layers["up4"](codes), x4, "decode4.0.first")
         codes = self._blocks("decode4", x4, codes, "up2")
         codes = self._enlarged(self._layers["up2"](codes), x2, "decode2.0.first")
@@ -137,6 +135,11 @@ class Int8Generator:
         rain = np.empty((3, height, width), np.float32)
         kernels_int8.unblock(_bits(self._tail(x2)).reshape(*x2.shape[2:], 12), rain)
         return rain
+
+    def _encoded(self, name: str, x: Tensor, following: str) -> Tensor:
+        """Residual blocks on x, which is written into, if there are any; the codes for what follows."""
+        codes = self._codes(f"{name}.0.first" if self._depths[name] else following, x)
+        return self._blocks(name, x, codes, following)
 
     def _blocks(self, name: str, x: Tensor, codes: Tensor, following: str) -> Tensor:
         """Residual blocks on x, which is written into; from its codes to those for what follows."""

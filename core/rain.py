@@ -33,6 +33,11 @@ class RainStyle:
         blend: "add" brightens by the layer; "cover" moves the picture towards airlight by it.
         airlight: colour that covering drops take, 0..1 for each of RGB.
         veil: uniform brightening by drops too far to be seen, 0..1.
+        taper: pixels over which a streak's ends fade, as a share of its length, 0..1; 1 leaves no even middle.
+        longest_taper: pixels that this is at most.
+        crowd: 0 draws each streak for itself. Above that so many fall that only where they meet is seen: standard
+            deviations over the layer's mean from which on it shows. What shows reaches about `brightness`.
+        gusts: how much thinner the rain is where it is thinnest, 0..1.
     """
 
     density: float
@@ -48,6 +53,10 @@ class RainStyle:
     blend: Literal["add", "cover"]
     airlight: tuple[float, float, float]
     veil: float
+    taper: float = 0.3
+    longest_taper: float = 8.0
+    crowd: float = 0.0
+    gusts: float = 0.0
 
 
 def random_style(
@@ -101,13 +110,15 @@ def render(style: RainStyle, *, frames: int, height: int, width: int, rng: np.ra
     streaks[:, 2], streaks[:, 3] = length, slope
     streaks[:, 4] = np.maximum(style.width * spread * blur, 0.35)
     streaks[:, 5] = np.minimum(amplitude, 1.0)
-    streaks[:, 6] = np.minimum(length * 0.3, 8)
+    streaks[:, 6] = np.minimum(length * style.taper, style.longest_taper)
     y, x = rng.uniform(0, tall, count), rng.uniform(0, wide, count)
     layers = np.zeros((frames, height, width), np.float32)
     for layer in layers:
         streaks[:, 0], streaks[:, 1] = y % tall - margin, x % wide - margin
         kernels.draw_streaks(streaks, layer)
         y, x = y + style.fall * spread, x + style.fall * spread * slope
+    layers = _coincidences(layers, style) if style.crowd else layers
+    layers = layers * _gusts(style.gusts, height, width, rng) if style.gusts else layers
     return np.minimum(layers + np.float32(style.veil), 1.0)
 
 
@@ -125,6 +136,24 @@ def compose(clean: np.ndarray, opacity: np.ndarray, style: RainStyle) -> np.ndar
     layer = opacity[:, None] * airlight
     rainy = clean + layer if style.blend == "add" else clean * (1 - opacity[:, None]) + layer
     return np.clip(rainy, 0, 1)
+
+
+def _coincidences(layers: np.ndarray, style: RainStyle) -> np.ndarray:
+    """What stands out of a crowd of streaks: bands that swell and fade, as of noise blurred along the fall."""
+    deviation = float(layers.std())
+    shown = np.maximum(layers - layers.mean() - style.crowd * deviation, 0)
+    return np.minimum(shown * np.float32(style.brightness / (1.5 * deviation + 1e-6)), 1.0)
+
+
+def _gusts(depth: float, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """(height, width) float32, 1 - depth to 1: two waves across the picture, 100 to 400 pixels long."""
+    y, x = np.arange(height)[:, None], np.arange(width)
+    field = np.zeros((height, width))
+    for _ in range(2):
+        heading, phase = rng.uniform(0, 2 * np.pi, 2)
+        turns = 2 * np.pi / np.exp(rng.uniform(np.log(100), np.log(400)))
+        field += np.sin(turns * (np.sin(heading) * y + np.cos(heading) * x) + phase)
+    return (1 - depth * (field / 4 + 0.5)).astype(np.float32)
 
 
 def _count(style: RainStyle, height: int, width: int, rng: np.random.Generator) -> int:

@@ -75,6 +75,17 @@ def test_half_weights_come_back_as_float(tmp_path, dtype):
         assert torch.equal(model.state_dict()[name], value.to(dtype).float())
 
 
+def test_weights_are_halved_when_asked(tmp_path):
+    whole, halved = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    save_generator(whole, network(), profile="tiny", card=CARD)
+    save_generator(halved, network(), profile="tiny", card=CARD, half=True)
+    assert all(tensor.dtype == torch.float16 for tensor in load_tensors(halved)[0].values())
+    found, metadata = load_generator(halved)
+    assert metadata["card"] == CARD
+    for name, tensor in found.state_dict().items():
+        assert torch.equal(tensor, network().state_dict()[name].half().float())
+
+
 def test_tensors_come_back_bit_for_bit(tmp_path):
     path = tmp_path / "state.safetensors"
     tensors = {

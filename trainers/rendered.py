@@ -1,22 +1,27 @@
 """Samples for the stream generator: clean sequences under rendered rain, with companions from the real search."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from streamderain.core import matching, rain
+from streamderain.core import matching, shower
 from streamderain.core.companions import Companion, network_input
 from streamderain.core.matching import SearchSettings
 
+from . import camera, structures
 from .clips import Clip
 
 FRAMES = 3
 CASES = ("file", "live", "one", "empty")
+NEEDED = {"file": slice(0, 3), "live": slice(0, 3), "one": slice(0, 2), "empty": slice(1, 2)}
+SEEN = {"file": 1, "live": 2, "one": 1, "empty": 0}  # which of the needed frames the network derains
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +35,24 @@ class RenderedConfig:
         case_shares: how often the companion slots hold (t-1, t+1), (t-1, t-2), (t-1, nothing), nothing.
         max_motion: pixels a photo moves in one frame at most.
         search_radius: window of the search, pixels.
+        structures: share of photos with thin things drawn into the scene that could be taken for rain.
+        scales: range of the rain's size; 1 suits a picture 480 lines high.
+        lit: share of showers that are seen near light only, as at night.
+        resampled: share of samples from a coarser sensor, enlarged.
+        compressed: share of samples that went through a camera's compression.
     """
 
     crop_size: int = 128
-    rain_free: float = 0.35
+    rain_free: float = 0.3
     video_share: float = 0.35
     case_shares: tuple[float, float, float, float] = (0.34, 0.18, 0.08, 0.40)
     max_motion: float = 8.0
     search_radius: int = 9
+    structures: float = 0.2
+    scales: tuple[float, float] = (0.8, 1.8)
+    lit: float = 0.1
+    resampled: float = 0.15
+    compressed: float = 0.25
 
     def __post_init__(self) -> None:
         if self.crop_size % 8 or self.crop_size < 32:
@@ -72,20 +87,34 @@ class RenderedRain(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, index))
         case = int(rng.choice(len(CASES), p=self.config.case_shares))
-        clean = _vary_light(self._clean_frames(rng), rng)
-        rainy, style_free = _rain_over(clean, self.config.rain_free, rng)
-        current = 2 if CASES[case] == "live" else 1
-        removed = np.zeros_like(clean[0]) if style_free else rainy[current] - clean[current]
+        clean = _vary_light(self._clean_frames(rng)[NEEDED[CASES[case]]], rng)
+        rainy = self._rain_over(clean, rng)
+        if rng.random() < self.config.resampled:
+            clean, rainy = camera.resampled((clean, rainy), rng)
+        current = SEEN[CASES[case]]
         pixels = np.rint(rainy * 255).astype(np.uint8)
+        if rng.random() < self.config.compressed:
+            pixels = camera.compressed(pixels, rng)
         seen = network_input(pixels[current], self._companions(pixels, CASES[case]))
-        return {"input": seen, "rain": torch.from_numpy(removed), "case": torch.tensor(case)}
+        return {"input": seen, "rain": torch.from_numpy(rainy[current] - clean[current]), "case": torch.tensor(case)}
 
     def _clean_frames(self, rng: np.random.Generator) -> np.ndarray:
         """Three consecutive frames of a crop, (3, 3, C, C) float32 0..1 in steps of 1/255 or finer."""
         if self.videos and (not self.photos or rng.random() < self.config.video_share):
             return _video_crop(self.videos[rng.integers(len(self.videos))].frames, self.config.crop_size, rng)
         photo = self.photos[rng.integers(len(self.photos))].frames[0]
-        return _moved_photo(photo, self.config.crop_size, self.config.max_motion, rng)
+        drawn = structures.draw if rng.random() < self.config.structures else None
+        return _moved_photo(photo, self.config.crop_size, self.config.max_motion, rng, drawn)
+
+    def _rain_over(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The frames in a shower, or as they are."""
+        if rng.random() < self.config.rain_free:
+            return clean
+        falling = shower.random_shower(rng, float(np.exp(rng.uniform(*np.log(self.config.scales)))))
+        count, _, height, width = clean.shape
+        opacity = shower.render(falling, frames=count, height=height, width=width, rng=rng)
+        opacity = opacity * _glow(clean) if rng.random() < self.config.lit else opacity
+        return shower.compose(clean, opacity, falling)
 
     def _companions(self, pixels: np.ndarray, case: str) -> tuple[Companion | None, Companion | None]:
         """The slots of a case, through the search that runs at inference."""
@@ -111,10 +140,18 @@ def _video_crop(frames: np.ndarray, size: int, rng: np.random.Generator) -> np.n
     y, x = (int(rng.integers(extent - size + 1)) for extent in frames.shape[1:3])
     window = frames[start : start + step * (FRAMES - 1) + 1 : step, y : y + size, x : x + size]
     window = window[:: -1 if rng.random() < 0.5 else 1, :, :: -1 if rng.random() < 0.5 else 1]
-    return window.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    return _planes(window)
 
 
-def _moved_photo(photo: np.ndarray, size: int, max_motion: float, rng: np.random.Generator) -> np.ndarray:
+def _planes(pictures: np.ndarray) -> np.ndarray:
+    """(T, 3, H, W) float32 0..1 of (T, H, W, 3) uint8."""
+    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)) * np.float32(1 / 255)
+
+
+def _moved_photo(
+    photo: np.ndarray, size: int, max_motion: float, rng: np.random.Generator,
+    drawn: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None,
+) -> np.ndarray:  # fmt: skip
     """A camera path over a photo: still, in whole pixels (no resampling), or with turn and zoom."""
     speed = 0.0 if rng.random() < 0.25 else float(np.exp(rng.uniform(np.log(0.3), np.log(max_motion))))
     heading = rng.uniform(0, 2 * np.pi)
@@ -128,13 +165,14 @@ def _moved_photo(photo: np.ndarray, size: int, max_motion: float, rng: np.random
     y, x = (int(rng.integers(extent - n + 1)) for extent, n in zip(photo.shape[:2], need, strict=True))
     part = photo[y : y + need[0], x : x + need[1], :: 1]
     part = part[:, ::-1] if rng.random() < 0.5 else part
+    part = drawn(part, rng) if drawn else part
     if smooth:
         return _resampled(part, size, path, zoom, rng)
     centre = [(n - size) // 2 for n in need]
     corners = np.rint(path).astype(int) + centre
     corners = np.clip(corners, 0, [n - size for n in need])
     crops = [part[cy : cy + size, cx : cx + size] for cy, cx in corners]
-    return np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32) / 255
+    return _planes(np.stack(crops))
 
 
 def _resampled(part: np.ndarray, size: int, path: np.ndarray, zoom: float, rng: np.random.Generator) -> np.ndarray:
@@ -167,10 +205,7 @@ def _vary_light(clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(clean, 0, 1)
 
 
-def _rain_over(clean: np.ndarray, rain_free: float, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
-    """Rainy frames and whether they carry no rain at all."""
-    if rng.random() < rain_free:
-        return clean, True
-    style = rain.random_style(rng)
-    opacity = rain.render(style, frames=FRAMES, height=clean.shape[2], width=clean.shape[3], rng=rng)
-    return rain.compose(clean, opacity, style), False
+def _glow(clean: np.ndarray) -> np.ndarray:
+    """Where drops are lit: the surroundings' brightness, (T, H, W) float32 0..1, 1 beside the brightest."""
+    light = np.stack([cv2.blur(frame.max(axis=0), (41, 41)) for frame in clean])
+    return light / max(float(light.max()), 1e-3)

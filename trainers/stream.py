@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from streamderain.core.checkpoint import save_generator
+from streamderain.core.checkpoint import digest, load_generator, save_generator
+from streamderain.core.growth import grow
 from streamderain.core.int8 import calibrate
+from streamderain.core.losses import SSIMLoss
 from streamderain.core.stream import ProfileName, StreamGenerator
 
 from .clips import Clip
@@ -21,13 +23,20 @@ from .rendered import RenderedConfig, RenderedRain
 from .validation import SEED, psnr
 
 VALIDATION_SAMPLES = 48
+HALVED: tuple[ProfileName, ...] = ("quality",)  # weights of these are stored as float16: 8 MB in place of 17
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """network.*: the profile."""
+    """network.*: the profile.
+
+    Attributes:
+        profile: widths and depths.
+        start: weights to begin with, of this profile or a smaller one (core/growth.py); empty begins anew.
+    """
 
     profile: ProfileName = "realtime"
+    start: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +45,15 @@ class LossConfig:
 
     Attributes:
         squared_steps: steps at the start with a squared error: on sparse streaks L1 alone sits at "do nothing".
+        squared: weight of the squared error beside Charbonnier's, which answers an uncertain streak with a part of it.
         edges: weight of the L1 distance of horizontal and vertical differences.
+        ssim: weight of 1 - SSIM of the backgrounds' luma, which counts faint streaks over even ground.
     """
 
     squared_steps: int = 400
+    squared: float = 6.0
     edges: float = 0.25
+    ssim: float = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +72,10 @@ class StreamTrainingConfig:
 
 
 class StreamTraining:
-    """Charbonnier distance between the estimated and the rendered rain layer, and between their gradients.
+    """Distances between the estimated and the rendered rain layer, and the likeness of what is left without them.
 
-    The layer's range is the frame's 0..1; a squared error begins (LossConfig.squared_steps).
+    Charbonnier and squared error, both also of the gradients' kind (LossConfig); the layer's range is the frame's
+    0..1. A squared error alone begins (LossConfig.squared_steps).
 
     Args:
         config: network, losses, data.
@@ -76,7 +90,9 @@ class StreamTraining:
     def __init__(self, config: StreamTrainingConfig, rainy: list[Clip], clean: list[Clip]) -> None:
         torch.manual_seed(config.train.seed)
         self.config = config
-        self.networks = self.exported = StreamGenerator.from_profile(config.network.profile)
+        self.networks = self.exported = _generator(config.network)
+        self._beginning = {"start_sha256": digest(Path(config.network.start))} if config.network.start else {}
+        self.ssim = SSIMLoss().to(config.train.device)
         self.networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         seen, unseen = apart(clean)
         self.samples = RenderedRain(seen, config.data, seed=config.train.seed)
@@ -99,10 +115,13 @@ class StreamTraining:
         error = estimate - batch["rain"]
         if step < self.config.loss.squared_steps:
             return {"squared": 10 * error.square().mean()}
+        loss, rainy = self.config.loss, batch["input"][:, :3]
         vertical, horizontal = error.diff(dim=-2).abs().mean(), error.diff(dim=-1).abs().mean()
         return {
             "charbonnier": (error.square() + 1e-6).sqrt().mean(),
-            "edges": self.config.loss.edges * (vertical + horizontal),
+            "squared": loss.squared * error.square().mean(),
+            "edges": loss.edges * (vertical + horizontal),
+            "ssim": loss.ssim * self.ssim(_luma(rainy - estimate), _luma(rainy - batch["rain"])),
         }
 
     def watched(self, forwarded: tuple[Tensor, int]) -> dict[str, Tensor]:
@@ -128,12 +147,30 @@ class StreamTraining:
         device = next(model.parameters()).device
         blocks = (functional.pixel_unshuffle(sample["input"], 2)[None].to(device) for sample in self._unseen())
         model.ranges = calibrate(model, blocks)
-        save_generator(path, model, profile=self.config.network.profile, card={"method": self.name, **card})
+        profile = self.config.network.profile
+        card = {"method": self.name, **card, **self._beginning}
+        save_generator(path, model, profile=profile, card=card, half=profile in HALVED)
 
     def _unseen(self) -> list[Batch]:
         """The samples of the score, made once."""
         self._kept = self._kept or [self.validation[n] for n in range(VALIDATION_SAMPLES)]
         return self._kept
+
+
+def _generator(config: NetworkConfig) -> StreamGenerator:
+    """The network to train, started from weights where they are given."""
+    network = StreamGenerator.from_profile(config.profile)
+    if config.start:
+        start, _ = load_generator(Path(config.start))
+        if not isinstance(start, StreamGenerator):
+            raise ValueError(f"{config.start} is no stream generator; give weights of `streamderain train stream`")
+        grow(start, network)
+    return network
+
+
+def _luma(rgb: Tensor) -> Tensor:
+    """BT.601 luma of (B, 3, H, W), (B, 1, H, W)."""
+    return (rgb * rgb.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=1, keepdim=True)
 
 
 def _everything(network: nn.Module, optim: OptimConfig) -> Group:

@@ -1,0 +1,90 @@
+"""A shower: a few kinds of rain that one wind drives through one light, drawn from the range of real and rendered rain.
+
+One kind of streak at a time is too narrow a lesson: in a picture near streaks, far ones, and bands of streaks that
+cannot be told apart fall together, and their ends fade.
+"""
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from . import rain
+from .rain import RainStyle
+
+Shower = tuple[RainStyle, ...]
+SHARES = (0.4, 0.35, 0.25)  # of showers of one, two and three kinds
+CROWDED = 0.4  # share of kinds that are seen as bands
+SLIM = 9.0  # a streak is at least this many times as long as its deviation across
+
+
+def random_shower(rng: np.random.Generator, scale: float = 1.0) -> Shower:
+    """Draw the kinds of rain of one shower.
+
+    Args:
+        rng: the only source of chance.
+        scale: pixels for each pixel of a picture 480 lines high; lengths and widths grow with it.
+    """
+    common = rain.random_style(rng, scale)
+    strength = float(np.exp(rng.uniform(np.log(0.08), np.log(0.8))))
+    gusts = float(rng.uniform(0.3, 1.0)) if rng.random() < 0.4 else 0.0
+    kinds = []
+    for number in range(1 + int(rng.choice(len(SHARES), p=SHARES))):
+        kind = _crowd(rng, scale) if rng.random() < CROWDED else _drops(rng, scale)
+        kinds.append(replace(
+            common, gusts=gusts, slope_spread=float(rng.choice([0.0, 0.01, 0.03, 0.06])),
+            brightness=strength * (1.0 if number == 0 else float(rng.uniform(0.3, 1.2))),
+            veil=common.veil if number == 0 else 0.0, **kind,
+        ))  # fmt: skip
+    return tuple(kinds)
+
+
+def render(shower: Shower, *, frames: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """The opacity of a shower over a few frames, (frames, height, width) float32 in 0..1."""
+    layers = sum(rain.render(kind, frames=frames, height=height, width=width, rng=rng) for kind in shower)
+    return np.minimum(np.asarray(layers, np.float32), 1.0)
+
+
+def compose(clean: np.ndarray, opacity: np.ndarray, shower: Shower) -> np.ndarray:
+    """Lay a shower over clean frames; see rain.compose."""
+    return rain.compose(clean, opacity, shower[0])
+
+
+def _drops(rng: np.random.Generator, scale: float) -> dict[str, Any]:
+    """Streaks that are seen one by one: short thin ones in numbers, long wide ones alone."""
+    length = _log_uniform(rng, 6, 110)
+    width = min(_log_uniform(rng, 0.45, 2.6), length / SLIM)
+    coverage = _log_uniform(rng, 0.015, 0.4)
+    soft = rng.random() < 0.6
+    return {
+        "density": coverage * 1e4 / (length * width * 2.5) / scale**2,
+        "length": length * scale,
+        "width": width * scale,
+        "brightness_spread": float(rng.uniform(0.1, 0.9)),
+        "depth_spread": float(rng.choice([0.0, 0.25, 0.5])),
+        "fall": length * scale * float(rng.uniform(1.0, 4.0)),
+        "taper": float(rng.uniform(0.4, 1.0)) if soft else 0.3,
+        "longest_taper": 1e3 if soft else 8.0,
+    }
+
+
+def _crowd(rng: np.random.Generator, scale: float) -> dict[str, Any]:
+    """So many streaks that only bands are seen where they meet."""
+    length = _log_uniform(rng, 8, 90)
+    width = min(_log_uniform(rng, 0.4, 1.8), length / SLIM)
+    return {
+        "density": _log_uniform(rng, 0.5, 3.0) * 1e4 / (length * width * 2.5) / scale**2,
+        "length": length * scale,
+        "width": width * scale,
+        "brightness_spread": float(rng.uniform(0.3, 1.0)),
+        "depth_spread": float(rng.choice([0.0, 0.15, 0.3])),
+        "fall": length * scale * float(rng.uniform(1.0, 4.0)),
+        "crowd": float(rng.uniform(0.3, 2.2)),
+        "taper": float(rng.uniform(0.2, 0.8)),
+        "longest_taper": 1e3,
+    }
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))

@@ -1,0 +1,95 @@
+"""Showers: several kinds of rain under one wind; bands, gusts and soft ends of the renderer."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from streamderain.core import rain, shower
+from streamderain.core.rain import RainStyle
+
+DROPS = RainStyle(
+    density=60, length=12, width=0.8, slope=0.0, slope_spread=0.0, brightness=0.3, brightness_spread=0.0,
+    depth_spread=0.0, fall=5.0, defocus=0.0, blend="add", airlight=(0.8, 0.9, 1.0), veil=0.0,
+)  # fmt: skip
+
+
+def layers(style, *, frames=1, height=64, width=96, seed=0):
+    return rain.render(style, frames=frames, height=height, width=width, rng=np.random.default_rng(seed))
+
+
+def test_a_long_taper_leaves_one_bright_place_and_twice_the_reach():
+    single = replace(DROPS, density=3.0, length=24.0, brightness=0.5)
+    even, soft = (layers(replace(single, taper=taper, longest_taper=99.0)) for taper in (0.05, 1.0))
+    assert (soft > 0.01).sum() > 1.5 * (even > 0.01).sum()
+    assert (soft > 0.45).sum() < 0.4 * (even > 0.45).sum()
+    assert soft.max() <= even.max() + 1e-6
+
+
+def test_the_longest_taper_bounds_it():
+    long = replace(DROPS, density=3.0, length=60.0)
+    half, fifth = (layers(replace(long, taper=taper, longest_taper=8.0)) for taper in (0.5, 0.2))
+    assert_array_equal(half, fifth)
+
+
+@pytest.mark.parametrize("crowd", [0.5, 2.0])
+def test_of_a_crowd_only_what_stands_out_is_seen(crowd):
+    # expected by hand: the layer less its mean and so many deviations, in units of 1.5 deviations
+    dense = replace(DROPS, density=300.0, brightness=0.05, brightness_spread=0.5)
+    plain, shown = layers(dense, frames=2), layers(replace(dense, crowd=crowd), frames=2)
+    assert plain.max() < 1  # else saturation would make this another comparison
+    expected = (plain - plain.mean() - crowd * plain.std()).clip(0) * 0.05 / (1.5 * plain.std())
+    np.testing.assert_allclose(shown, expected.clip(0, 1), atol=1e-4)
+    assert 0 < (shown > 0).mean() < 0.4
+
+
+def test_gusts_thin_the_rain_by_their_depth_at_most_and_stay_where_they_are():
+    many = replace(DROPS, density=300.0, brightness=0.1)
+    steady, gusty = (layers(replace(many, gusts=depth), frames=2, height=300, width=300) for depth in (0, 0.8))
+    seen = (steady.min(axis=0) > 0.05) & (steady.max(axis=0) < 1)
+    share = (gusty / np.maximum(steady, 1e-6))[:, seen]
+    assert 0.2 - 1e-5 <= share.min() < 0.5 < 0.9 < share.max() <= 1 + 1e-5
+    np.testing.assert_allclose(share[0], share[1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_showers_are_seeded_and_share_wind_and_light(seed):
+    kinds = shower.random_shower(np.random.default_rng(seed))
+    assert kinds == shower.random_shower(np.random.default_rng(seed))
+    assert 1 <= len(kinds) <= 3
+    assert len({(kind.slope, kind.blend, kind.airlight, kind.gusts) for kind in kinds}) == 1
+    assert all(kind.veil == 0 for kind in kinds[1:])
+    for kind in kinds:
+        assert kind.length >= shower.SLIM * kind.width
+        assert kind.fall >= kind.length
+        assert 0 < kind.brightness <= 1
+
+
+def test_both_looks_and_every_number_of_kinds_come_up():
+    drawn = [shower.random_shower(np.random.default_rng(seed)) for seed in range(200)]
+    counts = np.bincount([len(kinds) for kinds in drawn], minlength=4)[1:] / len(drawn)
+    np.testing.assert_allclose(counts, shower.SHARES, atol=0.1)
+    crowded = np.mean([kind.crowd > 0 for kinds in drawn for kind in kinds])
+    assert abs(crowded - shower.CROWDED) < 0.1
+
+
+def test_a_picture_twice_as_large_has_streaks_twice_as_large():
+    small, large = (shower.random_shower(np.random.default_rng(5), scale) for scale in (1.0, 2.0))
+    for one, other in zip(small, large, strict=True):
+        assert (other.length, other.width) == pytest.approx((2 * one.length, 2 * one.width))
+        assert other.density == pytest.approx(one.density / 4)
+
+
+def test_a_shower_is_the_sum_of_its_kinds_and_saturates():
+    kinds = (replace(DROPS, brightness=0.9), replace(DROPS, brightness=0.8, density=400.0))
+    together = shower.render(kinds, frames=2, height=40, width=50, rng=np.random.default_rng(7))
+    rng = np.random.default_rng(7)
+    apart = [rain.render(kind, frames=2, height=40, width=50, rng=rng) for kind in kinds]
+    assert_array_equal(together, np.minimum(apart[0] + apart[1], 1))
+    assert together.max() == 1
+
+
+def test_the_light_of_the_first_kind_falls_on_all():
+    clean, opacity = np.full((1, 3, 4, 5), 0.2, np.float32), np.full((1, 4, 5), 0.5, np.float32)
+    rainy = shower.compose(clean, opacity, (DROPS, replace(DROPS, airlight=(0.1, 0.1, 0.1))))
+    np.testing.assert_allclose(rainy[0, :, 0, 0], [0.6, 0.65, 0.7], rtol=1e-6)

@@ -1,0 +1,69 @@
+"""What is done to the scenes of training: thin structures, a coarse sensor, compression, light."""
+import cv2
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from streamderain.trainers import camera, rendered, structures
+
+KINDS = [structures._wires, structures._railing, structures._posts, structures._grass, structures._text]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_structure_is_thin_and_seeded(kind):
+    shares = []
+    for seed in range(12):
+        masks = np.zeros((2, 128, 160), np.uint8)
+        for mask in masks:
+            kind(mask, np.random.default_rng(seed))
+        assert_array_equal(masks[0], masks[1])
+        core = cv2.erode(masks[0], np.ones((13, 13), np.uint8))
+        assert (core > 0).mean() < 0.1  # hardly anything is thicker than a post
+        shares.append((masks[0] > 0).mean())
+    assert max(shares) > 0.02
+    assert np.mean(shares) < 0.6
+
+
+def test_structures_are_drawn_into_a_copy_and_go_both_ways():
+    grey = np.full((128, 128, 3), 110, np.uint8)
+    lighter = darker = 0
+    for seed in range(40):
+        drawn = structures.draw(grey, np.random.default_rng(seed))
+        assert (drawn.shape, drawn.dtype) == (grey.shape, np.uint8)
+        lighter, darker = lighter + (drawn.max() > 120), darker + (drawn.min() < 100)
+    assert (grey == 110).all()
+    assert lighter > 2 * darker > 0  # rain is bright, so bright things are what must be told from it
+
+
+def test_a_coarse_sensor_keeps_differences_and_loses_detail():
+    rng = np.random.default_rng(0)
+    clean = rng.uniform(0.2, 0.6, (2, 3, 32, 40)).astype(np.float32)
+    layer = np.zeros_like(clean)
+    layer[:, :, :, 9] = 0.3
+    small_clean, small_rainy = camera.resampled((clean, clean + layer), np.random.default_rng(1))
+    (small_layer,) = camera.resampled((layer,), np.random.default_rng(1))
+    assert small_rainy.shape == clean.shape and small_rainy.dtype == np.float32
+    assert small_rainy.std() < 0.9 * (clean + layer).std()
+    # cubic enlargement rings, and is cut at 0 where there is nothing to ring around
+    assert np.abs(small_rainy - small_clean - small_layer).mean() < 0.005
+
+
+def test_compression_is_that_of_a_jpeg_and_of_one_quality_for_all_frames():
+    frame = np.random.default_rng(0).integers(0, 256, (3, 32, 40), np.uint8)
+    back = camera.compressed(np.stack([frame, frame]), np.random.default_rng(2))
+    assert (back.shape, back.dtype) == ((2, 3, 32, 40), np.uint8)
+    assert_array_equal(back[0], back[1])
+    assert 1 < np.abs(back[0].astype(int) - frame).mean() < 80
+    even = np.full((1, 3, 16, 16), 90, np.uint8)
+    even[:, 0] = 30
+    close = camera.compressed(even, np.random.default_rng(2))
+    assert np.abs(close.astype(int) - even).max() <= 4  # red stays red
+
+
+def test_drops_are_lit_where_the_scene_is_bright():
+    clean = np.zeros((1, 3, 120, 120), np.float32)
+    clean[:, :, 50:70, 10:30] = 0.8
+    glow = rendered._glow(clean)
+    assert glow.shape == (1, 120, 120)
+    assert glow.max() == 1
+    assert glow[0, 60, 20] > 0.9 > 0.01 > glow[0, 60, 110]

@@ -1,0 +1,111 @@
+"""The training behind the shipped weights: what its loss counts, and what it may start from."""
+from dataclasses import replace
+
+import pytest
+import torch
+import training
+from training import clips
+
+from streamderain.core.checkpoint import CheckpointError, digest, load_tensors, save_generator
+from streamderain.core.generators import ResidualGenerator
+from streamderain.core.single_frame import SingleFrameDerainer
+from streamderain.core.stream import PROFILES, StreamConfig, StreamGenerator
+from streamderain.trainers import stream
+from streamderain.trainers.rendered import RenderedConfig
+from streamderain.trainers.stream import StreamTraining, StreamTrainingConfig
+
+
+@pytest.fixture(autouse=True)
+def small():
+    with training.small():
+        yield
+
+
+def a_training(start="", profile="tiny", **loss):
+    config = StreamTrainingConfig()
+    return StreamTraining(
+        replace(
+            config, data=RenderedConfig(crop_size=32, search_radius=5), loss=replace(config.loss, **loss),
+            network=replace(config.network, profile=profile, start=str(start)),
+        ),
+        [], clips(),
+    )  # fmt: skip
+
+
+def a_start(folder, config):
+    torch.manual_seed(5)
+    network = StreamGenerator(config)
+    torch.nn.init.normal_(network.tail.weight, std=0.1)
+    save_generator(folder / "start.safetensors", network, profile="tiny", card={})
+    return folder / "start.safetensors", network
+
+
+def test_loss_terms_match_a_hand_count():
+    # one pixel of one channel is off by 0.2: 1 value of 3 x 32 x 32, and two differences of it in each direction
+    batch = {"input": torch.full((1, 11, 32, 32), 0.5), "rain": torch.zeros(1, 3, 32, 32)}
+    estimate = torch.zeros(1, 3, 32, 32)
+    estimate[0, 1, 16, 16] = 0.2
+    terms = a_training(squared=6.0, edges=0.25, ssim=0.3).generator_loss((estimate, 400), batch)
+    values, differences = 3 * 32 * 32, 3 * 31 * 32
+    assert terms["charbonnier"].item() == pytest.approx((0.2 + (values - 1) * 1e-3) / values, rel=1e-3)
+    assert terms["squared"].item() == pytest.approx(6 * 0.04 / values, rel=1e-5)
+    assert terms["edges"].item() == pytest.approx(0.25 * 2 * 0.4 / differences, rel=1e-5)
+    assert 0 < terms["ssim"].item() < 0.3
+
+
+def test_ssim_looks_at_the_luma_of_what_is_left():
+    torch.manual_seed(0)
+    batch = {"input": torch.rand(2, 11, 32, 32), "rain": torch.rand(2, 3, 32, 32) / 4}
+    at = a_training(ssim=1.0)
+    assert at.generator_loss((batch["rain"], 400), batch)["ssim"].item() == pytest.approx(0, abs=1e-6)
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    luma = [torch.einsum("bchw,c->bhw", layer, weights)[:, None] for layer in (batch["input"][:, :3], batch["rain"])]
+    expected = at.ssim(luma[0], luma[0] - luma[1])
+    found = at.generator_loss((torch.zeros_like(batch["rain"]), 400), batch)["ssim"]
+    assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_the_first_steps_are_squared_alone():
+    batch = {"input": torch.zeros(1, 11, 32, 32), "rain": torch.full((1, 3, 32, 32), 0.1)}
+    terms = a_training(squared_steps=3).generator_loss((torch.zeros(1, 3, 32, 32), 2), batch)
+    assert {name: round(term.item(), 6) for name, term in terms.items()} == {"squared": 0.1}
+
+
+def test_a_start_is_taken_over_and_named_by_its_digest(tmp_path):
+    path, network = a_start(tmp_path, training.SMALL)
+    begun = a_training(path)
+    seen = torch.rand(1, 11, 32, 32)
+    torch.testing.assert_close(begun.exported(seen), network(seen), rtol=1e-4, atol=1e-6)
+    begun.save(tmp_path / "out.safetensors", begun.exported, {"steps": 1})
+    _, metadata = load_tensors(tmp_path / "out.safetensors")
+    assert metadata["card"] == {"method": "stream", "steps": 1, "start_sha256": digest(path)}
+
+
+def test_a_smaller_start_grows(tmp_path, monkeypatch):
+    monkeypatch.setitem(PROFILES, "realtime", StreamConfig(widths=(6, 5, 8), blocks=(1, 0, 1, 0, 2)))
+    path, network = a_start(tmp_path, training.SMALL)
+    seen = torch.rand(1, 11, 32, 32)
+    torch.testing.assert_close(a_training(path, "realtime").exported(seen), network(seen), rtol=1e-4, atol=1e-5)
+
+
+def test_a_start_that_is_none(tmp_path):
+    with pytest.raises(CheckpointError, match=r"nothing\.safetensors is not a file"):
+        a_training(tmp_path / "nothing.safetensors")
+    other = tmp_path / "nlcl.safetensors"
+    published = SingleFrameDerainer(ResidualGenerator(4, 0), low=-1, output="rain")
+    save_generator(other, published, profile="nlcl", card={})
+    with pytest.raises(ValueError, match=r"nlcl\.safetensors is no stream generator"):
+        a_training(other)
+
+
+def test_large_weights_are_stored_in_half(tmp_path, monkeypatch):
+    monkeypatch.setitem(PROFILES, "quality", training.SMALL)
+    for profile, kept in (("tiny", torch.float32), ("quality", torch.float16)):
+        made = a_training(profile=profile)
+        made.save(tmp_path / "out.safetensors", made.exported, {})
+        assert {tensor.dtype for tensor in load_tensors(tmp_path / "out.safetensors")[0].values()} == {kept}
+
+
+def test_the_halved_profile_is_the_one_that_needs_it():
+    counts = {name: sum(p.numel() for p in StreamGenerator(config).parameters()) for name, config in PROFILES.items()}
+    assert [name for name, count in counts.items() if 4 * count > 10e6] == list(stream.HALVED)

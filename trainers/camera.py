@@ -1,0 +1,37 @@
+"""What a camera does to a rainy scene before anybody derains it: a coarser sensor, enlarged, and lossy compression."""
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+FACTORS = (0.4, 0.85)
+QUALITIES = (25, 92)  # of JPEG
+
+
+def resampled(stacks: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """The same frames from a coarser sensor, enlarged again; linear, so that differences stay differences.
+
+    Args:
+        stacks: each (T, 3, H, W) float32.
+    """
+    factor = float(rng.uniform(*FACTORS))
+    enlarged = cv2.INTER_CUBIC if rng.random() < 0.5 else cv2.INTER_LINEAR
+
+    def one(frame: np.ndarray) -> np.ndarray:
+        picture = np.ascontiguousarray(frame.transpose(1, 2, 0))
+        small = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        return cv2.resize(small, picture.shape[1::-1], interpolation=enlarged).transpose(2, 0, 1)
+
+    return tuple(np.clip(np.stack([one(frame) for frame in stack]), 0, 1) for stack in stacks)
+
+
+def compressed(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(T, 3, H, W) uint8 RGB as JPEG gives it back, all of one quality."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*QUALITIES))]
+    back = []
+    for frame in frames:
+        _, data = cv2.imencode(".jpg", cv2.cvtColor(frame.transpose(1, 2, 0), cv2.COLOR_RGB2BGR), quality)
+        seen = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert seen is not None  # it was written the line before
+        back.append(cv2.cvtColor(seen, cv2.COLOR_BGR2RGB).transpose(2, 0, 1))
+    return np.stack(back)
