@@ -35,8 +35,9 @@ class RainStyle:
         veil: uniform brightening by drops too far to be seen, 0..1.
         taper: pixels over which a streak's ends fade, as a share of its length, 0..1; 1 leaves no even middle.
         longest_taper: pixels that this is at most.
-        crowd: 0 draws each streak for itself. Above that so many fall that only where they meet is seen: standard
-            deviations over the layer's mean from which on it shows. What shows reaches about `brightness`.
+        crowd: None draws each streak for itself. Else so many fall that only where they meet is seen: standard
+            deviations over the layer's mean from which on it shows; below zero they are a curtain. The brightest
+            bands reach about `brightness`.
         gusts: how much thinner the rain is where it is thinnest, 0..1.
     """
 
@@ -55,7 +56,7 @@ class RainStyle:
     veil: float
     taper: float = 0.3
     longest_taper: float = 8.0
-    crowd: float = 0.0
+    crowd: float | None = None
     gusts: float = 0.0
 
 
@@ -117,7 +118,7 @@ def render(style: RainStyle, *, frames: int, height: int, width: int, rng: np.ra
         streaks[:, 0], streaks[:, 1] = y % tall - margin, x % wide - margin
         kernels.draw_streaks(streaks, layer)
         y, x = y + style.fall * spread, x + style.fall * spread * slope
-    layers = _coincidences(layers, style) if style.crowd else layers
+    layers = layers if style.crowd is None else _coincidences(layers, style.crowd, style.brightness)
     layers = layers * _gusts(style.gusts, height, width, rng) if style.gusts else layers
     return np.minimum(layers + np.float32(style.veil), 1.0)
 
@@ -138,11 +139,11 @@ def compose(clean: np.ndarray, opacity: np.ndarray, style: RainStyle) -> np.ndar
     return np.clip(rainy, 0, 1)
 
 
-def _coincidences(layers: np.ndarray, style: RainStyle) -> np.ndarray:
+def _coincidences(layers: np.ndarray, crowd: float, brightness: float) -> np.ndarray:
     """What stands out of a crowd of streaks: bands that swell and fade, as of noise blurred along the fall."""
     deviation = float(layers.std())
-    shown = np.maximum(layers - layers.mean() - style.crowd * deviation, 0)
-    return np.minimum(shown * np.float32(style.brightness / (1.5 * deviation + 1e-6)), 1.0)
+    shown = np.maximum(layers - layers.mean() - crowd * deviation, 0)
+    return np.minimum(shown * np.float32(brightness / (max(2.5 - crowd, 0.5) * deviation + 1e-6)), 1.0)
 
 
 def _gusts(depth: float, height: int, width: int, rng: np.random.Generator) -> np.ndarray:

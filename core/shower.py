@@ -27,7 +27,7 @@ def random_shower(rng: np.random.Generator, scale: float = 1.0) -> Shower:
         scale: pixels for each pixel of a picture 480 lines high; lengths and widths grow with it.
     """
     common = rain.random_style(rng, scale)
-    strength = float(np.exp(rng.uniform(np.log(0.08), np.log(0.8))))
+    strength = float(np.exp(rng.uniform(np.log(0.05), np.log(0.8))))
     gusts = float(rng.uniform(0.3, 1.0)) if rng.random() < 0.4 else 0.0
     kinds = []
     for number in range(1 + int(rng.choice(len(SHARES), p=SHARES))):
@@ -70,9 +70,9 @@ def _drops(rng: np.random.Generator, scale: float) -> dict[str, Any]:
 
 
 def _crowd(rng: np.random.Generator, scale: float) -> dict[str, Any]:
-    """So many streaks that only bands are seen where they meet."""
-    length = _log_uniform(rng, 8, 90)
-    width = min(_log_uniform(rng, 0.4, 1.8), length / SLIM)
+    """So many streaks that only bands are seen where they meet, or a curtain of them."""
+    length = _log_uniform(rng, 8, 140)
+    width = min(_log_uniform(rng, 0.4, 3.5), length / SLIM)
     return {
         "density": _log_uniform(rng, 0.5, 3.0) * 1e4 / (length * width * 2.5) / scale**2,
         "length": length * scale,
@@ -80,7 +80,7 @@ def _crowd(rng: np.random.Generator, scale: float) -> dict[str, Any]:
         "brightness_spread": float(rng.uniform(0.3, 1.0)),
         "depth_spread": float(rng.choice([0.0, 0.15, 0.3])),
         "fall": length * scale * float(rng.uniform(1.0, 4.0)),
-        "crowd": float(rng.uniform(0.3, 2.2)),
+        "crowd": float(rng.uniform(-1.0, 2.2)),
         "taper": float(rng.uniform(0.2, 0.8)),
         "longest_taper": 1e3,
     }
