@@ -4,7 +4,8 @@
 
 CLEAN are rain-free videos, folders of numbered pictures, or single pictures, which a smooth camera path moves over.
 Ways: "file" looks one frame ahead, "live" looks back only, "alone" is the same network with empty companion slots,
-as a photo has them. The table goes to stdout as Markdown; a second one shows the clean
+as a photo has them. The table goes to stdout as Markdown, with how much the clip flickers as Derainer looks ahead
+(its warped error's excess over the clean clip's own, in percent); a second one shows the clean
 frames against themselves (nothing may be removed where nothing falls).
 """
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
@@ -20,8 +22,9 @@ import numpy as np
 
 from streamderain import photos, weights
 from streamderain.core import colour, rain
-from streamderain.core.metrics import luma, psnr
+from streamderain.core.metrics import luma, psnr, warped_error
 from streamderain.derainer import Derainer
+from streamderain.evaluation import clean_motion
 from streamderain.video import open_video
 
 STYLES = 3  # kinds of rain laid over every clip
@@ -38,15 +41,19 @@ def main() -> None:
     given = parser.parse_args()
     model = given.model or weights.find(given.profile)
     ways = all_ways(model)
-    print(f"| clip | rain | input | {' | '.join(ways)} |\n|---|---|---|{'---|' * len(ways)}")
+    columns = ["clip", "rain", "input", *ways, "flicker of the input over the clean clip's", "of the output"]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     sums: list[list[float]] = []
     unharmed: list[tuple[str, list[float]]] = []
     for path in given.clean:
         still = path.is_file() and path.suffix in (".png", ".jpg")
         clean = moved_photo(path, given.frames) if still else clip(path, given.frames)
+        steady = flicker(clean, clean)
         for kind in range(STYLES):
             rainy = rained(clean, kind)
-            row = [score(rainy, clean), *(score(way(rainy), clean) for way in ways.values())]
+            derained = {name: way(rainy) for name, way in ways.items()}
+            row = [score(rainy, clean), *(score(frames, clean) for frames in derained.values())]
+            row += [100 * (flicker(frames, clean) / steady - 1) for frames in (rainy, derained["file"])]
             sums.append(row)
             print(f"| {path.name} | {kind} | {' | '.join(f'{value:.2f}' for value in row)} |", flush=True)
         unharmed.append((path.name, [score(way(clean), clean) for way in ways.values()]))
@@ -121,6 +128,16 @@ def score(frames: Frames, clean: Frames) -> float:
     """Mean PSNR on Y in dB over all frames but the first and last, 100 where nothing differs."""
     planes = [(luma(a.transpose(2, 0, 1)), luma(b.transpose(2, 0, 1))) for a, b in zip(frames, clean, strict=True)]
     return fmean(min(psnr(a, b), 100.0) for a, b in planes[1:-1])
+
+
+def flicker(frames: Frames, clean: Frames) -> float:
+    """Mean warped error of neighbouring frames in grey levels, along the clean clip's motion."""
+    errors = []
+    planes = [(frame.transpose(2, 0, 1), truth.transpose(2, 0, 1)) for frame, truth in zip(frames, clean, strict=True)]
+    for (before, true_before), (now, true_now) in pairwise(planes):
+        flow, seen = clean_motion(true_before, true_now)
+        errors.append(warped_error(luma(before), luma(now), flow, seen))
+    return fmean(errors)
 
 
 if __name__ == "__main__":
