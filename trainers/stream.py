@@ -58,7 +58,7 @@ class LossConfig:
 
 @dataclass(frozen=True, slots=True)
 class StreamTrainingConfig:
-    """The settings of the shipped weights: about two hours on one core (streamderain/weights/MODEL_CARD.md)."""
+    """Settings to begin from nothing: some hours of one core. The shipped weights came in stages: docs/weights.md."""
 
     data: RenderedConfig = field(default_factory=RenderedConfig)
     train: TrainConfig = field(
@@ -72,10 +72,11 @@ class StreamTrainingConfig:
 
 
 class StreamTraining:
-    """Distances between the estimated and the rendered rain layer, and the likeness of what is left without them.
+    """Distances of the estimated from the rendered rain layer, and how alike the two backgrounds are.
 
-    Charbonnier and squared error, both also of the gradients' kind (LossConfig); the layer's range is the frame's
-    0..1. A squared error alone begins (LossConfig.squared_steps).
+    Charbonnier's and the squared error of the layers, the L1 distance of their gradients, and 1 - SSIM of the
+    backgrounds, weighted by LossConfig; the layer's range is the frame's 0..1. A squared error alone begins
+    (LossConfig.squared_steps).
 
     Args:
         config: network, losses, data.
