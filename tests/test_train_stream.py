@@ -76,9 +76,11 @@ def test_a_start_is_taken_over_and_named_by_its_digest(tmp_path):
     begun = a_training(path)
     seen = torch.rand(1, 11, 32, 32)
     torch.testing.assert_close(begun.exported(seen), network(seen), rtol=1e-4, atol=1e-6)
-    begun.save(tmp_path / "out.safetensors", begun.exported, {"steps": 1})
+    begun.save(tmp_path / "out.safetensors", begun.exported, {"steps": 1, "config": {"network.start": str(path)}})
     _, metadata = load_tensors(tmp_path / "out.safetensors")
-    assert metadata["card"] == {"method": "stream", "steps": 1, "start_sha256": digest(path)}
+    assert metadata["card"] == {
+        "method": "stream", "steps": 1, "start_sha256": digest(path), "config": {"network.start": "start.safetensors"},
+    }  # fmt: skip
 
 
 def test_a_smaller_start_grows(tmp_path, monkeypatch):

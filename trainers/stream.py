@@ -149,7 +149,7 @@ class StreamTraining:
         blocks = (functional.pixel_unshuffle(sample["input"], 2)[None].to(device) for sample in self._unseen())
         model.ranges = calibrate(model, blocks)
         profile = self.config.network.profile
-        card = {"method": self.name, **card, **self._beginning}
+        card = _without_folder({"method": self.name, **card, **self._beginning})
         save_generator(path, model, profile=profile, card=card, half=profile in HALVED)
 
     def _unseen(self) -> list[Batch]:
@@ -167,6 +167,12 @@ def _generator(config: NetworkConfig) -> StreamGenerator:
             raise ValueError(f"{config.start} is no stream generator; give weights of `streamderain train stream`")
         grow(start, network)
     return network
+
+
+def _without_folder(card: dict[str, Any]) -> dict[str, Any]:
+    """A card whose start is a file's name alone: weights travel, and where they were made is nobody's business."""
+    start = card.get("config", {}).get("network.start")
+    return card | {"config": card["config"] | {"network.start": Path(start).name}} if start else card
 
 
 def _luma(rgb: Tensor) -> Tensor:
