@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # The weights that ship, made again, one command a stage: benchmarks/weights.sh DATA OUT [STAGE...]
-# DATA holds clean/ and clean_video/; OUT gets one folder a stage. START holds the first weights (tiny.safetensors and
-# realtime.safetensors of the commit that the model card names) and is streamderain/weights unless set. About two hours of two cores;
-# stage1 and quality need one, tiny and realtime the other. A stage that is there already goes on.
+# DATA holds clean/ and clean_video/; OUT gets one folder a stage. START is a folder with tiny.safetensors and realtime.safetensors to begin
+# from: the first weights for what ships, see docs/weights.md. About two hours of two cores; stage1, stage2 and realtime follow each other.
+# A stage that is there already goes on.
 set -euo pipefail
 data=$1 out=$2
 shift 2
 stages=${*:-stage1 stage2 quality realtime tiny}
-start=${START:-$(dirname "$0")/../streamderain/weights}
+start=${START:?name the folder of the weights to begin from}
 for stage in $stages; do
   case $stage in
     stage1) options=(--profile realtime --steps 2000 --seed 1 --set "network.start=$start/realtime.safetensors"

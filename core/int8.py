@@ -87,7 +87,8 @@ def cpu_has_int8() -> bool:
 
 def suits(model: StreamGenerator) -> bool:
     """Whether the network's shape can run in int8: blocks must follow where a smaller picture is added."""
-    return all(model.config.blocks[1::2])
+    _, after, _, after4, _ = model.config.blocks
+    return after > 0 and after4 > 0
 
 
 class Int8Generator:

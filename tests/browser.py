@@ -210,20 +210,19 @@ class Tab:
         return left + width / 2, top + height / 2
 
     def click(self, selector, times=1):
-        """Click in the middle of an element."""
+        """Click in the middle of an element, once it stands still: pressed here and released there is no click."""
+        place = self._still(selector)
         for count in range(1, times + 1):
             for kind in ("mousePressed", "mouseReleased"):
-                self.mouse(kind, self.centre(selector), count=count)
+                self.mouse(kind, place, count=count)
 
-    def follow(self, selector, expression, tries=3):
-        """Click until an expression is true, a few times: a click meets nothing while the page is laid out anew."""
-        for last in [False] * (tries - 1) + [True]:
-            self.click(selector)
-            try:
-                return self.wait_for(expression, 10.0)
-            except AssertionError:
-                if last:
-                    raise
+    def _still(self, selector, seconds=10.0):
+        end, before = time.monotonic() + seconds, None
+        while (place := self.centre(selector)) != before:
+            assert time.monotonic() < end, f"{selector} keeps moving"
+            before = place
+            time.sleep(0.1)
+        return place
 
     def drag(self, start, end, steps=8):
         """Press the mouse at one place and let it go at another."""

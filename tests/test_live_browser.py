@@ -385,7 +385,8 @@ def test_another_token_is_asked_for_again(browser):
         assert TOKEN not in tab.evaluate("location.href")
     with running(port=port, token="another-long-token"):
         tab.wait_for("document.querySelector('#notice').innerText.includes('Give the token again')")
-        tab.follow("#notice-link", "location.pathname === '/login'")
+        tab.click("#notice-link")
+        tab.wait_for("location.pathname === '/login'")
     tab.close()
 
 
