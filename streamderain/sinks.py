@@ -39,6 +39,8 @@ os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes its settings to stderr o
 
 __all__ = ["VideoSink", "probe_encoder"]
 
+X265_DELAY = 2  # pictures; of no more than these x265 subtracts a delay that it never measured from the decode times
+
 
 class VideoSink:
     """Writes frames into a file, a stream on stdout or a row of pictures, and everything else the source holds.
@@ -213,7 +215,7 @@ class _Container:
 
     def finish(self) -> None:
         with _trouble_told(self._name()):
-            self._mux_video(self._video.encode(None))
+            self._mux_video(self._last_packets())
             self._mux_others(self._take_others())
             self._mux_others(self._passengers.flush(self._source.shift))
             self._container.close()
@@ -227,7 +229,7 @@ class _Container:
     def abort(self, keep: bool) -> Path | None:
         if self._container is not None:
             try:
-                self._mux_video(self._video.encode(None))
+                self._mux_video(self._last_packets())
                 self._container.close()
             except (FFmpegError, OSError, DerainError):
                 keep = keep and self._packets > 0  # the disk is full or the reader gone: what is there is there
@@ -262,6 +264,13 @@ class _Container:
         if routes:
             self._source.keep_others()
         return routes
+
+    def _last_packets(self) -> list[Any]:
+        packets = self._video.encode(None)
+        if self._packets == 0 and len(packets) <= X265_DELAY and self.encoding.encoder == "libx265":
+            for packet in packets:  # so few pictures are never reordered
+                packet.dts = packet.pts
+        return packets
 
     def _mux_video(self, packets: list[Any]) -> None:
         for packet in packets:
