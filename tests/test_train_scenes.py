@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from streamderain.trainers import camera, rendered, structures
+from streamderain.trainers import camera, rendered, scenery, structures
 
-KINDS = [structures._wires, structures._railing, structures._posts, structures._grass, structures._text]
+KINDS = [structures._wires, structures._railing, structures._posts, structures._grass, structures._text,
+         structures._boards, structures._mesh, structures._cloth]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -33,6 +34,20 @@ def test_structures_are_drawn_into_a_copy_and_go_both_ways():
         lighter, darker = lighter + (drawn.max() > 120), darker + (drawn.min() < 100)
     assert (grey == 110).all()
     assert lighter > 2 * darker > 0  # rain is bright, so bright things are what must be told from it
+
+
+def test_one_photo_makes_scenes_that_are_turned_reduced_and_grey():
+    photo = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    scenes = [scenery.vary(photo, 40, np.random.default_rng(seed)) for seed in range(300)]
+    shares = np.mean([
+        (scene.shape[0] > scene.shape[1], 90 not in scene.shape, (scene[:, :, 0] == scene[:, :, 2]).all())
+        for scene in scenes
+    ], axis=0)  # fmt: skip
+    np.testing.assert_allclose(shares, (scenery.TURNED, scenery.REDUCED, scenery.GREY), atol=0.08)
+    assert min(min(scene.shape[:2]) for scene in scenes) >= 40
+    assert all(scene.dtype == np.uint8 for scene in scenes)
+    assert any(scene is photo for scene in scenes)
+    assert_array_equal(scenes[3], scenery.vary(photo, 40, np.random.default_rng(3)))
 
 
 def test_a_coarse_sensor_keeps_differences_and_loses_detail():

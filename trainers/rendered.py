@@ -15,7 +15,7 @@ from streamderain.core import matching, shower
 from streamderain.core.companions import Companion, network_input
 from streamderain.core.matching import SearchSettings
 
-from . import camera, structures
+from . import camera, scenery, structures
 from .clips import Clip
 
 FRAMES = 3
@@ -102,7 +102,7 @@ class RenderedRain(Dataset[dict[str, Tensor]]):
         """Three consecutive frames of a crop, (3, 3, C, C) float32 0..1 in steps of 1/255 or finer."""
         if self.videos and (not self.photos or rng.random() < self.config.video_share):
             return _video_crop(self.videos[rng.integers(len(self.videos))].frames, self.config.crop_size, rng)
-        photo = self.photos[rng.integers(len(self.photos))].frames[0]
+        photo = scenery.vary(self.photos[rng.integers(len(self.photos))].frames[0], self.config.crop_size, rng)
         drawn = structures.draw if rng.random() < self.config.structures else None
         return _moved_photo(photo, self.config.crop_size, self.config.max_motion, rng, drawn)
 

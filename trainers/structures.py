@@ -1,4 +1,4 @@
-"""Thin things of the scene that look like rain: wires, railings, posts, grass, text. They must stay."""
+"""Thin things of the scene that look like rain: wires, railings, grass, boards, meshes, cloth, text. They must stay."""
 from __future__ import annotations
 
 import cv2
@@ -8,7 +8,7 @@ _FINE = 4  # fractional bits of the coordinates that OpenCV draws by
 
 
 def draw(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw one kind of thin structure into the scene, lighter or darker than what it stands before.
+    """Draw thin structures of one kind, now and then of two, lighter or darker than what they stand before.
 
     Args:
         picture: (H, W, 3) uint8 RGB.
@@ -16,13 +16,20 @@ def draw(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     Returns:
         A changed copy.
     """
+    for _ in range(2 if rng.random() < 0.25 else 1):
+        picture = _one(picture, rng)
+    return picture
+
+
+def _one(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     mask: np.ndarray = np.zeros(picture.shape[:2], np.uint8)
-    (_wires, _railing, _posts, _grass, _text)[int(rng.integers(5))](mask, rng)
+    kinds = (_wires, _railing, _posts, _grass, _text, _boards, _mesh, _cloth)
+    kinds[int(rng.integers(len(kinds)))](mask, rng)
     sigma = float(rng.uniform(0, 1.0))
     mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), sigma)) if sigma > 0.3 else mask
     bright = rng.random() < 0.75  # rain is bright
     colour = (rng.uniform(150, 255) if bright else rng.uniform(0, 80)) * rng.uniform(0.85, 1.0, 3)
-    cover = mask[:, :, None] * np.float32(rng.uniform(0.3, 1.0) / 255)
+    cover = mask[:, :, None] * np.float32(rng.uniform(0.15, 1.0) / 255)
     return np.rint(picture * (1 - cover) + colour.astype(np.float32) * cover).astype(np.uint8)
 
 
@@ -81,3 +88,45 @@ def _text(mask: np.ndarray, rng: np.random.Generator) -> None:
         size, thick = float(rng.uniform(0.35, 1.4)), int(rng.integers(1, 3))
         cv2.putText(mask, words, place, int(rng.choice([cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX])), size, 255,
                     thick, cv2.LINE_AA)  # fmt: skip
+
+
+def _boards(mask: np.ndarray, rng: np.random.Generator) -> None:
+    """The joints of boards, the slats of a blind: lines side by side, mostly upright as rain is."""
+    lean = rng.normal(0, 0.15) if rng.random() < 0.6 else rng.uniform(-np.pi / 2, np.pi / 2)
+    _parallels(mask, lean, np.exp(rng.uniform(np.log(4), np.log(40))), rng.uniform(1, 3), rng)
+
+
+def _mesh(mask: np.ndarray, rng: np.random.Generator) -> None:
+    """Wire netting, window bars, a lattice of girders: two families of lines that cross."""
+    gap, thick = np.exp(rng.uniform(np.log(6), np.log(48))), rng.uniform(1, 3)
+    turn, half = rng.normal(0, 0.2), rng.uniform(0.2, np.pi / 4)
+    for lean in (turn - half, turn + half):
+        _parallels(mask, lean, gap, thick, rng)
+
+
+def _parallels(mask: np.ndarray, lean: float, gap: float, thick: float, rng: np.random.Generator) -> None:
+    """Lines across a part of the picture, lean in radians from upright, gap and thick in pixels."""
+    height, width = mask.shape
+    gap = max(gap, 3 * round(thick) + 2)
+    top, left = (int(rng.uniform(-0.3, 0.5) * extent) for extent in mask.shape)
+    part = mask[max(top, 0) : top + height, max(left, 0) : left + width]
+    across, along = np.array([np.cos(lean), -np.sin(lean)]), np.array([np.sin(lean), np.cos(lean)])
+    reach = float(np.hypot(*part.shape))
+    centre = np.array(part.shape[::-1]) / 2
+    for offset in np.arange(-reach / 2 + rng.uniform(0, gap), reach / 2, gap):
+        middle = centre + across * (offset + rng.normal(0, 0.04 * gap))
+        _line(part, middle - along * reach, middle + along * reach, thick)
+
+
+def _cloth(mask: np.ndarray, rng: np.random.Generator) -> None:
+    """Checks, herringbone, weave: where two waves meet, along a part of the picture."""
+    height, width = mask.shape
+    y, x = np.mgrid[:height, :width]
+    field = np.zeros(mask.shape)
+    for _ in range(2):
+        lean, turns = rng.uniform(0, np.pi), 2 * np.pi / np.exp(rng.uniform(np.log(4), np.log(24)))
+        field += np.sin(turns * (np.cos(lean) * x + np.sin(lean) * y) + rng.uniform(0, 2 * np.pi))
+    top, left = (int(rng.uniform(-0.5, 0.7) * extent) for extent in mask.shape)
+    shown = np.zeros(mask.shape, bool)
+    shown[max(top, 0) : top + height, max(left, 0) : left + width] = True
+    mask[shown & (field > rng.uniform(0.3, 1.2))] = 255
