@@ -16,7 +16,7 @@ from .rain import RainStyle
 Shower = tuple[RainStyle, ...]
 SHARES = (0.4, 0.35, 0.25)  # of showers of one, two and three kinds
 CROWDED = 0.4  # share of kinds that are seen as bands
-DRIZZLE = 0.1  # share of kinds that are fine drops all over
+DRIZZLE = 0.15  # share of kinds that are fine faint drops all over
 SLIM = 9.0  # a streak is at least this many times as long as its deviation across
 
 
@@ -34,11 +34,11 @@ def random_shower(rng: np.random.Generator, scale: float = 1.0) -> Shower:
     for number in range(1 + int(rng.choice(len(SHARES), p=SHARES))):
         chance = rng.random()
         kind = (_crowd if chance < CROWDED else _drizzle if chance < CROWDED + DRIZZLE else _drops)(rng, scale)
-        kinds.append(replace(
-            common, gusts=gusts, slope_spread=float(rng.choice([0.0, 0.01, 0.03, 0.06])),
-            brightness=strength * (1.0 if number == 0 else float(rng.uniform(0.3, 1.2))),
-            veil=common.veil if number == 0 else 0.0, **kind,
-        ))  # fmt: skip
+        kinds.append(replace(common, **{
+            "gusts": gusts, "slope_spread": float(rng.choice([0.0, 0.01, 0.03, 0.06])),
+            "brightness": strength * (1.0 if number == 0 else float(rng.uniform(0.3, 1.2))),
+            "veil": common.veil if number == 0 else 0.0,
+        } | kind))  # fmt: skip
     return tuple(kinds)
 
 
@@ -72,12 +72,13 @@ def _drops(rng: np.random.Generator, scale: float) -> dict[str, Any]:
 
 
 def _drizzle(rng: np.random.Generator, scale: float) -> dict[str, Any]:
-    """Fine short streaks all over, none of which stands out."""
+    """Fine short streaks all over, some grey levels bright, none of which stands out."""
     length, width = _log_uniform(rng, 6, 24), _log_uniform(rng, 0.4, 0.65)
     return {
         "density": _log_uniform(rng, 0.3, 1.2) * 1e4 / (length * width * 2.5) / scale**2,
         "length": length * scale,
         "width": width * scale,
+        "brightness": _log_uniform(rng, 0.015, 0.2),
         "brightness_spread": float(rng.uniform(0.2, 0.6)),
         "depth_spread": float(rng.choice([0.0, 0.2, 0.4])),
         "fall": length * scale * float(rng.uniform(1.0, 4.0)),
