@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -46,7 +46,18 @@ class Overlap:
         return self._executor.submit(lambda: self._shown(frame, self._derainer.finish(seen)))
 
 
-def frames_at_once(derainer: Derainer) -> int:
+class Running(Protocol):
+    """What a Derainer and its engine say alike."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def backend(self) -> str: ...
+    @property
+    def companions(self) -> bool: ...
+
+
+def frames_at_once(derainer: Running) -> int:
     """How many frames are worth having side by side.
 
     One where a GPU or a single core does the work; where the network was compiled, for as many threads as there were
