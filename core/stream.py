@@ -36,9 +36,9 @@ class StreamConfig:
 
 
 PROFILES: dict[ProfileName, StreamConfig] = {
-    "tiny": StreamConfig(widths=(16, 32, 32), blocks=(0, 1, 1, 1, 1)),
-    "realtime": StreamConfig(widths=(32, 64, 64), blocks=(1, 1, 1, 2, 2)),
-    "quality": StreamConfig(widths=(64, 128, 192), blocks=(3, 3, 2, 3, 3)),
+    "tiny": StreamConfig(widths=(16, 32, 32), blocks=(0, 1, 1, 1, 4)),
+    "realtime": StreamConfig(widths=(32, 64, 64), blocks=(1, 1, 1, 2, 6)),
+    "quality": StreamConfig(widths=(64, 128, 128), blocks=(1, 2, 2, 2, 8)),
 }
 
 

@@ -38,7 +38,7 @@ def test_the_reach_is_how_far_the_network_looks_and_no_further(blocks):
     assert reach - 8 < furthest <= reach
 
 
-@pytest.mark.parametrize("name, expected", [("tiny", 48), ("realtime", 72), ("quality", 120)])
+@pytest.mark.parametrize("name, expected", [("tiny", 96), ("realtime", 136), ("quality", 184)])
 def test_halos_of_the_profiles(name, expected):
     assert reach_px(PROFILES[name]) == expected
 

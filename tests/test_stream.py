@@ -29,7 +29,7 @@ def randomised(config=SMALL, seed=0):
 
 @pytest.mark.parametrize(
     "profile, macs, parameters",
-    [("tiny", 7_000, 100_000), ("realtime", 40_000, 500_000), ("quality", 250_000, 4_500_000)],
+    [("tiny", 8_000, 150_000), ("realtime", 40_000, 800_000), ("quality", 200_000, 4_500_000)],
 )
 def test_profiles_stay_within_their_budgets(profile, macs, parameters):
     model = StreamGenerator.from_profile(profile)
