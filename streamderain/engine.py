@@ -66,7 +66,7 @@ class Engine:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         plain = entrance(model.to(self.device, self._dtype))
         prepared = backends.prepare(
-            choice.backend, model, plain, device=self.device, digest=digest,
+            choice, model, plain, device=self.device, digest=digest,
             folder=Path(cache_dir) if cache_dir else default_folder(), tell=tell,
         )  # fmt: skip
         self.backend, self._kept = prepared.backend, prepared.kept
@@ -133,7 +133,9 @@ def _frame_by(
     """A network that takes batches of one as a function of single frames from anywhere."""
 
     def rain_of(seen: Tensor) -> Tensor:
-        batch = seen[None].to(device=device, dtype=dtype, memory_format=torch.channels_last)
+        # as [None] gives it, the batch has a stride that torch takes for another layout, and copies
+        batch = seen.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
+        batch = batch.to(device=device, dtype=dtype, memory_format=torch.channels_last)
         return network(batch)[0].to(torch.float32, copy=True)  # a replayed CUDA graph writes into the same memory
 
     return rain_of

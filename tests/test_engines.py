@@ -98,3 +98,15 @@ def test_int8_says_the_same_as_a_tensor():
     whole = made.rain(codes)
     assert whole.shape == (3, 8, 16)
     np.testing.assert_array_equal(whole[:, :7, :13].numpy(), made.run(codes, 7, 13))
+
+
+def test_an_input_that_lies_as_the_network_wants_it_is_not_copied():
+    given = []
+    model = StreamGenerator.from_profile("tiny").eval()
+    model.from_blocks = lambda batch: given.append(batch) or torch.zeros(1, 3, 12, 20)
+    made = Engine(model, "cpu", precision="fp32")
+    for seen in (torch.rand(6, 10, 44).permute(2, 0, 1), torch.rand(44, 6, 10)):
+        made.rain(seen)
+        assert torch.equal(given[-1][0], seen)
+        assert given[-1].is_contiguous(memory_format=torch.channels_last)
+        assert (given[-1].data_ptr() == seen.data_ptr()) == (seen.stride(0) == 1)
