@@ -44,7 +44,7 @@ def main() -> None:
     if not (torch.cuda.is_available() and device_memory.usable()):
         sys.exit("There is no CUDA device here, or Numba finds no compiler for it: nothing was measured.")
     found = {f"{width}x{height}": measure(width, height, asked) for width, height in SIZES}
-    print(json.dumps({"machine": machine(), "device": asked.device, **found}, indent=2))
+    print(json.dumps({"machine": machine(asked.device), "device": asked.device, **found}, indent=2))
 
 
 def measure(width: int, height: int, asked: argparse.Namespace) -> dict[str, Any]:

@@ -28,10 +28,12 @@ class Choice:
     Attributes:
         backend: its name.
         why: why it is not the one that was asked for, or the fastest; None where it is.
+        then: what is taken if it proves unable.
     """
 
     backend: Backend
     why: str | None = None
+    then: Backend = "eager"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,10 @@ def choose(wanted: str, device: str) -> Choice:
         return Choice("eager")
     reasons = []
     if wanted != "compile":
-        lack = tensorrt.missing() if on_gpu else "TensorRT needs an NVIDIA GPU, not the CPU; use --backend compile"
+        on_cpu = "TensorRT needs an NVIDIA GPU, not the CPU; use --backend compile"
+        lack = tensorrt.missing(device) if on_gpu else on_cpu
         if lack is None:
-            return Choice("tensorrt")
+            return Choice("tensorrt", then="compile" if wanted == "auto" and not compiled.missing(device) else "eager")
         if wanted == "tensorrt":
             raise DerainError(lack)
         reasons.append(lack)
@@ -79,30 +82,31 @@ def choose(wanted: str, device: str) -> Choice:
 
 
 def prepare(
-    backend: Backend, model: Generator, plain: Network, *, device: str, digest: str, folder: Path,
+    choice: Choice, model: Generator, plain: Network, *, device: str, digest: str, folder: Path,
     tell: Callable[[str], None],
 ) -> Prepared:  # fmt: skip
-    """Make what runs the network and try it; where that fails, the network runs eagerly and the reason is told.
+    """Make what runs the network and try it; where that fails, the reason is told and the next best is tried.
 
     Args:
-        backend: from choose.
+        choice: from choose.
         model: on its device, in its precision and memory format.
         plain: its entrance, see engine.entrance.
         device, digest, folder: the device, the digest of the weights, the cache's folder.
         tell: takes one line.
     """
-    if backend == "eager":
+    if choice.backend == "eager":
         return Prepared("eager", plain)
     try:
-        if backend == "compile":
+        if choice.backend == "compile":
             return _compiled(model, plain, device, folder / "inductor", tell)
         files = EngineFiles(folder / "tensorrt")
         network = TensorRTNetwork(model, plain, device, digest, files, tell)
         return Prepared("tensorrt", network, network.kept)
     except Exception as error:  # what a compiler raises belongs to no family; here it is told and survived
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        tell(f"{backend} cannot run this network: {reason}; it runs eagerly")
-        return Prepared("eager", plain)
+        instead = "runs eagerly" if choice.then == "eager" else "is compiled by torch.compile"
+        tell(f"{choice.backend} cannot run this network: {reason}; it {instead}")
+    return prepare(Choice(choice.then), model, plain, device=device, digest=digest, folder=folder, tell=tell)
 
 
 def _compiled(

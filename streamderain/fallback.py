@@ -1,7 +1,6 @@
 """What is done when the device's memory is full: free the cache, then tiles, then the CPU. Each is told once."""
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import partial
 
@@ -63,8 +62,9 @@ class Careful:
         if isinstance(self._model, StreamGenerator) and (rain := self._by_tiles(seen, self._model)) is not None:
             return rain
         self._tell(MOVED.format(device=self._device))
-        # in float32, which every processor runs; the halves' rounding stays in the weights
-        self._cpu = self._on_cpu(copy.deepcopy(self._model).cpu().float())
+        # in float32, which every processor runs; the halves' rounding stays in the weights. Moved, for a full device
+        # has no room for a copy either, and this was its last use there
+        self._cpu = self._on_cpu(self._model.cpu().float())
         return self._from_cpu(seen)
 
     def _at_once(self, seen: Tensor) -> Tensor | None:

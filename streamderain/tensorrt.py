@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -24,6 +24,10 @@ from streamderain.core.companions import MULTIPLE
 from streamderain.core.stream import StreamGenerator
 
 _INPUT, _OUTPUT = "seen", "output0"  # what torch_tensorrt calls the ends of a graph with this forward()
+
+
+# Compute capabilities of data-centre GPUs, which TensorRT-RTX's support matrix (versions 1.0 to 1.5) leaves out
+_NO_RTX = {(7, 0), (8, 0), (9, 0), (10, 0), (10, 3)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +59,20 @@ class Unbuildable(Exception):
     """torch_tensorrt makes no engine of this network, or none that can be loaded; why, in one line."""
 
 
-def missing() -> str | None:
-    """What TensorRT lacks on this machine, with what to do; None where it can be used."""
+def missing(device: str) -> str | None:
+    """What TensorRT lacks for this GPU, with what to do; None where it can be used."""
     if not torch.cuda.is_available() or torch.version.hip:
         return "TensorRT needs an NVIDIA GPU, and torch finds none here; use --backend compile"
     if find_spec("torch_tensorrt") is None:
         return "torch_tensorrt is not installed; install the extra tensorrt-rtx or tensorrt, or use --backend compile"
     try:
         with redirect_stdout(io.StringIO()):  # it prints what it then raises
-            import_module("torch_tensorrt")
+            torch_tensorrt = import_module("torch_tensorrt")
     except Exception as error:  # and it raises anything, Exception itself among it
         return f"torch_tensorrt cannot be loaded ({_line(error)}); install one that fits torch {torch.__version__}"
+    if torch_tensorrt.ENABLED_FEATURES.tensorrt_rtx and torch.cuda.get_device_capability(device) in _NO_RTX:
+        name = torch.cuda.get_device_name(device)
+        return f"TensorRT-RTX is not made for {name}; install the extra tensorrt instead, or use --backend compile"
     return None
 
 
@@ -84,7 +91,8 @@ def build(model: Generator, shapes: Shapes, device: str) -> bytes:
     """
     settings = make_settings(device)
     try:
-        return serialised(one_subgraph(lowered(exported(model, shapes), settings), settings), settings)
+        with current(device):
+            return serialised(one_subgraph(lowered(exported(model, shapes), settings), settings), settings)
     except Exception as error:  # of any kind: assertions, its own, and those of three libraries beneath it
         raise Unbuildable(_line(error)) from error
 
@@ -168,7 +176,10 @@ def serialised(graph: GraphModule, settings: Any) -> bytes:
 
 
 def load(engine: bytes, device: str, kernels: Path) -> Callable[[Tensor], Tensor]:
-    """What runs an engine on the GPU; where sizes stay the same its launches are replayed as a CUDA graph.
+    """What runs an engine on the GPU; TensorRT-RTX replays its launches as a CUDA graph where sizes stay the same.
+
+    TensorRT's own runtime could too, but captures in a mode that forbids every other thread of the process to use the
+    GPU meanwhile (pytorch/TensorRT issue 3349), and NVDEC and NVENC do.
 
     Args:
         engine: from build, on this machine.
@@ -181,21 +192,25 @@ def load(engine: bytes, device: str, kernels: Path) -> Callable[[Tensor], Tensor
     torch_tensorrt = import_module("torch_tensorrt")
     module_of = import_module("torch_tensorrt.dynamo.runtime").TorchTensorRTModule
     try:
-        module = module_of(
-            serialized_engine=engine, input_binding_names=[_INPUT], output_binding_names=[_OUTPUT],
-            name="streamderain", settings=make_settings(device),
-        )  # fmt: skip
+        with current(device):
+            module = module_of(
+                serialized_engine=engine, input_binding_names=[_INPUT], output_binding_names=[_OUTPUT],
+                name="streamderain", settings=make_settings(device),
+            )  # fmt: skip
         if torch_tensorrt.ENABLED_FEATURES.tensorrt_rtx:
             config = import_module("torch_tensorrt.runtime._runtime_config")
             module.runtime_settings = config.RuntimeSettings(
                 cuda_graph_strategy="whole_graph_capture", runtime_cache=str(kernels)
             )
-        else:
-            torch_tensorrt.runtime.set_cudagraphs_mode(True)
     except Exception as error:  # the runtimes in C++ and in Python raise different ones
         raise Unbuildable(_line(error)) from error
     run: Callable[[Tensor], Tensor] = module
     return run
+
+
+def current(device: str) -> AbstractContextManager[None]:
+    """The GPU that TensorRT builds for and allocates on, which it does not ask for."""
+    return torch.cuda.device(device) if device.startswith("cuda") else nullcontext()
 
 
 class _Entrance(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,11 @@ from streamderain.engine_cache import BrokenEngine, EngineFiles, Key, machine_ke
 from streamderain.tensorrt import TALL, WIDE, Shapes, Unbuildable
 
 Network = Callable[[Tensor], Tensor]
+
+
+class _Built(NamedTuple):
+    engine: bytes
+    seconds: float
 
 
 class TensorRTNetwork:
@@ -80,43 +86,49 @@ class TensorRTNetwork:
             Unbuildable: it cannot be built or loaded, or its result is wrong; then it is not kept.
         """
         key = self._key(shapes)
-        network = self._kept(key)
+        network, fresh = self._kept(key), None
         if network is None:
-            network = self._loaded(self._built(shapes, key))
+            fresh = self._built(shapes)
+            network = self._loaded(fresh.engine, key)
         weight = next(self._model.parameters())
         batch = trial.drawn_frame(self._model)[None].to(self._device, weight.dtype)
-        with torch.inference_mode():
+        with torch.inference_mode(), tensorrt.current(self._device):
             wrong = trial.difference(network, self._plain, batch)
         if wrong is not None:
             self._files.delete(key)
             raise Unbuildable(f"{wrong}; the engine was deleted")
+        if fresh is not None:
+            self._keep(key, fresh)
         return network
 
     def _kept(self, key: Key) -> Network | None:
         """The engine from the cache; None where there is none, or only one that had to be deleted."""
         try:
             engine = self._files.load(key)
-            return None if engine is None else self._loaded(engine)
+            return None if engine is None else self._loaded(engine, key)
         except (BrokenEngine, Unbuildable) as error:
             self._tell(f"the engine {self._files.path(key)} cannot be used ({error}); it is deleted and built anew")
             self._files.delete(key)
             return None
 
-    def _loaded(self, engine: bytes) -> Network:
-        return tensorrt.load(engine, self._device, self._files.folder / "kernels.bin")
+    def _loaded(self, engine: bytes, key: Key) -> Network:
+        # a file of kernels for each engine: who saves last would otherwise leave the others without theirs
+        return tensorrt.load(engine, self._device, self._files.path(key).with_suffix(".kernels"))
 
-    def _built(self, shapes: Shapes, key: Key) -> bytes:
+    def _built(self, shapes: Shapes) -> _Built:
         self._tell(f"building the TensorRT engine for {shapes.name}, about a minute")
         begun = time.monotonic()
-        engine = tensorrt.build(self._model, shapes, self._device)
-        told = f"built in {time.monotonic() - begun:.0f} s, {len(engine) / 1e6:.1f} MB"
+        return _Built(tensorrt.build(self._model, shapes, self._device), time.monotonic() - begun)
+
+    def _keep(self, key: Key, fresh: _Built) -> None:
+        """For the next run, now that it has proven right."""
+        told = f"built in {fresh.seconds:.0f} s, {len(fresh.engine) / 1e6:.1f} MB"
         try:
-            self._files.save(key, engine)
+            self._files.save(key, fresh.engine)
         except OSError as error:
             self._tell(f"{told}; it could not be kept for the next run ({error}); give another --cache-dir")
         else:
             self._tell(f"{told}, kept as {self._files.path(key)}")
-        return engine
 
     def _key(self, shapes: Shapes) -> Key:
         precision = str(next(self._model.parameters()).dtype)

@@ -47,7 +47,7 @@ def on_gpu(monkeypatch):
     monkeypatch.setattr(engine, "resolve_device", lambda device: "cpu")
     monkeypatch.setattr(engine, "cpu_has_bf16", lambda: False)
     monkeypatch.setattr(backends, "choose", lambda wanted, device: choose(wanted, "cuda"))
-    monkeypatch.setattr(tensorrt, "missing", lambda: None)
+    monkeypatch.setattr(tensorrt, "missing", lambda device: None)
 
 
 def test_on_a_processor_code_is_compiled(quick, model_file, tmp_path):

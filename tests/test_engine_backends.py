@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import types
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -28,13 +29,16 @@ from streamderain.tensorrt_network import TensorRTNetwork
 def lacks(monkeypatch):
     """What TensorRT and torch.compile lack; both can be set."""
     found = {"tensorrt": None, "compile": None}
-    monkeypatch.setattr(tensorrt, "missing", lambda: found["tensorrt"])
+    monkeypatch.setattr(tensorrt, "missing", lambda device: found["tensorrt"])
     monkeypatch.setattr(compiled, "missing", lambda device: found["compile"])
     return found
 
 
 def test_auto_takes_the_fastest_that_a_gpu_has(lacks):
-    assert choose("auto", "cuda") == choose("auto", "cuda:1") == Choice("tensorrt")
+    assert choose("auto", "cuda") == choose("auto", "cuda:1") == Choice("tensorrt", then="compile")
+    lacks["compile"] = "no compiler"
+    assert choose("auto", "cuda") == Choice("tensorrt", then="eager")
+    lacks["compile"] = None
     lacks["tensorrt"] = "it is not installed"
     assert choose("auto", "cuda") == Choice(
         "compile", "it is not installed; the network is compiled by torch.compile"
@@ -70,10 +74,10 @@ def test_the_command_line_knows_the_same_names():
 
 def test_what_tensorrt_lacks_is_found_without_importing_it(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert tensorrt.missing() == "TensorRT needs an NVIDIA GPU, and torch finds none here; use --backend compile"
+    assert tensorrt.missing("cuda") == "TensorRT needs an NVIDIA GPU, and torch finds none here; use --backend compile"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(tensorrt, "find_spec", lambda name: None)
-    assert "is not installed" in tensorrt.missing()
+    assert "is not installed" in tensorrt.missing("cuda")
     monkeypatch.setattr(tensorrt, "find_spec", lambda name: object())
 
     def broken(name):
@@ -81,10 +85,24 @@ def test_what_tensorrt_lacks_is_found_without_importing_it(monkeypatch, capsys):
         raise Exception("import error\nwith details")
 
     monkeypatch.setattr(tensorrt, "import_module", broken)
-    assert tensorrt.missing().startswith("torch_tensorrt cannot be loaded (import error); install one that fits torch")
-    monkeypatch.setattr(tensorrt, "import_module", lambda name: object())
-    assert tensorrt.missing() is None
+    told = "torch_tensorrt cannot be loaded (import error); install one that fits torch"
+    assert tensorrt.missing("cuda").startswith(told)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "rtx, capability, fits", [(False, (9, 0), True), (True, (9, 0), False), (True, (8, 9), True), (True, (12, 0), True)]
+)
+def test_tensorrt_rtx_is_not_taken_on_a_data_centre_gpu(monkeypatch, rtx, capability, fits):
+    package = types.SimpleNamespace(ENABLED_FEATURES=types.SimpleNamespace(tensorrt_rtx=rtx))
+    monkeypatch.setattr(tensorrt, "find_spec", lambda name: object())
+    monkeypatch.setattr(tensorrt, "import_module", lambda name: package)
+    for name, answer in (
+        ("is_available", True), ("get_device_capability", capability), ("get_device_name", "NVIDIA H200"),
+    ):  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
+    lack = "TensorRT-RTX is not made for NVIDIA H200; install the extra tensorrt instead, or use --backend compile"
+    assert tensorrt.missing("cuda:1") == (None if fits else lack)
 
 
 def test_a_machine_without_compiler_is_told_what_to_install(monkeypatch):
@@ -252,17 +270,26 @@ def test_an_engine_that_is_wrong_is_deleted_and_not_used(tmp_path, model, fake, 
     assert made.backend == "eager" and made.kept == ()
     assert told[-1].startswith("tensorrt cannot run this network: it ") and words in told[-1]
     assert told[-1].endswith("the engine was deleted; it runs eagerly")
-    assert list((tmp_path / "tensorrt").iterdir()) == []
+    assert not list((tmp_path / "tensorrt").glob("*"))  # what is wrong is never kept, not even for a moment
     seen = trial.drawn_frame(model)
     assert_allclose(made.run(seen, 128, 192), model.from_blocks(seen[None])[0].detach().numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize("error", [tensorrt.Unbuildable("no converter"), torch.OutOfMemoryError("no converter")])
 def test_what_cannot_be_built_runs_eagerly(tmp_path, model, fake, on_gpu, error):
+    on_gpu["compile"] = "no compiler"
     told, fake.error = [], error
     made = Engine(model, cache_dir=tmp_path, tell=told.append)
     assert made.backend == "eager"
     assert told[-1] == "tensorrt cannot run this network: no converter; it runs eagerly"
+
+
+def test_what_cannot_be_built_is_compiled_where_nobody_asked_for_tensorrt(tmp_path, monkeypatch, model, fake, on_gpu):
+    monkeypatch.setattr(compiled, "compiled", lambda network, device: network)
+    told, fake.error = [], tensorrt.Unbuildable("no converter")
+    assert Engine(model, cache_dir=tmp_path, tell=told.append).backend == "compile"
+    assert told[1] == "tensorrt cannot run this network: no converter; it is compiled by torch.compile"
+    assert Engine(model, backend="tensorrt", cache_dir=tmp_path, tell=told.append).backend == "eager"
 
 
 def test_without_anybody_to_tell_it_is_logged(tmp_path, model, fake, on_gpu, caplog):
@@ -358,12 +385,21 @@ def test_the_compiled_network_is_the_eager_one_at_every_size(tmp_path):
 
 # --- the door, with a torch_tensorrt that is none ---
 @pytest.mark.parametrize("rtx", [False, True])
-def test_an_engine_is_loaded_with_cuda_graphs(monkeypatch, tmp_path, rtx):
-    made = []
+def test_an_engine_is_loaded_on_its_gpu_and_has_graphs_of_its_own_only(monkeypatch, tmp_path, rtx):
+    made, current = [], []
+
+    @contextmanager
+    def device(name):
+        current.append(name)
+        yield
+        current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", device)
 
     class Module:
         def __init__(self, **options):
             made.append(options)
+            assert current == ["cuda:2"]
 
     class Features:
         tensorrt_rtx = rtx
@@ -371,7 +407,7 @@ def test_an_engine_is_loaded_with_cuda_graphs(monkeypatch, tmp_path, rtx):
     package = types.SimpleNamespace(
         ENABLED_FEATURES=Features, Device=lambda gpu_id: gpu_id,
         runtime=types.SimpleNamespace(set_cudagraphs_mode=made.append),
-    )  # fmt: skip
+    )
     modules = {
         "torch_tensorrt": package,
         "torch_tensorrt.dynamo": types.SimpleNamespace(CompilationSettings=lambda **options: options),
@@ -387,7 +423,7 @@ def test_an_engine_is_loaded_with_cuda_graphs(monkeypatch, tmp_path, rtx):
             "cuda_graph_strategy": "whole_graph_capture", "runtime_cache": str(tmp_path / "kernels.bin"),
         }  # fmt: skip
     else:
-        assert made[1:] == [True]
+        assert not hasattr(run, "runtime_settings") and len(made) == 1  # no other thread's work is forbidden
     monkeypatch.setattr(Module, "__init__", lambda self, **options: sys.exit if 1 / 0 else None)
     with pytest.raises(tensorrt.Unbuildable, match="division by zero"):
         tensorrt.load(b"plan", "cuda", tmp_path)

@@ -139,7 +139,7 @@ def measure(
         reports.append({
             "size": list(scene.size), "source": scene.name, "device": device, **found, "search": search,
             **_runs(scene, folder, model=subject.model, device=device, backend=backend, precision=precision, tell=tell),
-            "machine": machine(),
+            "machine": machine(device),
         })  # fmt: skip
     return reports
 

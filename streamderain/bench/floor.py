@@ -129,7 +129,12 @@ def measure_ceilings(device: str, precision: str) -> Ceilings:
     side = _GPU_SIDE if on_gpu else _CPU_SIDE
     one, other = (torch.rand((side, side), device=device).mul(100).to(DTYPES[precision]) for _ in range(2))
     product = torch._int_mm if precision == "int8" else torch.mm  # the first is the one product of bytes that torch has
-    multiplied = _best_seconds(lambda: product(one, other), device)
+    exact = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if on_gpu else exact)  # TF32, as convolutions and TensorRT take it there
+    try:
+        multiplied = _best_seconds(lambda: product(one, other), device)
+    finally:
+        torch.set_float32_matmul_precision(exact)
     return Ceilings(2 * source.numel() / copied, side**3 / multiplied)
 
 

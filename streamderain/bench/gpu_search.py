@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -27,6 +28,11 @@ def measure_gpu_search(frames: Sequence[np.ndarray], device: str) -> dict[str, f
     """
     if not device_memory.usable():
         return None
+    with torch.cuda.device(device) if device.startswith("cuda") else nullcontext():  # where Numba launches
+        return _measured(frames, device)
+
+
+def _measured(frames: Sequence[np.ndarray], device: str) -> dict[str, float]:
     lumas = [device_memory.shared(torch.from_numpy(grey(frame)).to(device)) for frame in frames]
     guides = [cuda_search.make_guide(luma) for luma in lumas]
     first = cuda_search.search(guides[1], guides[0], BENCHMARK_SEARCH)

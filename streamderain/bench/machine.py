@@ -11,13 +11,14 @@ import torch
 from streamderain.report import versions
 
 
-def machine() -> dict[str, Any]:
-    """What the figures hold for: processor, cores, GPU, system and versions."""
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """What the figures hold for: processor, cores, GPU (of several, the device's), system and versions."""
+    gpu = device if device.startswith("cuda") else None
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name(gpu) if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": versions(),
