@@ -1,4 +1,4 @@
-"""Frames of a file side by side: each network in one thread, several frames at once.
+"""Frames side by side: each network in one thread, several frames at once.
 
 A network of small layers that is spread over all cores meets at the end of every layer, and there the fastest thread
 waits for the slowest, which the encoder may have put aside, or for one to be woken. Frames need no such meetings: what
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import torch
 
@@ -21,25 +21,26 @@ if TYPE_CHECKING:
 
 MOST_FRAMES = 4  # side by side: each holds its layers in memory; more cores than that are spread over a frame
 
-Shown = Callable[[Frame, Frame], Frame]  # from a frame and the derained one to what is shown
+T = TypeVar("T")
+Shown = Callable[[Frame, Frame], T]  # from a frame and the derained one to what is wanted of them
 
 
-class Overlap:
+class Overlap(Generic[T]):
     """In a Derainer's place in a pipeline: looks at frames in order, and finishes several at once.
 
     Args:
         derainer: on the CPU.
         shown: what becomes of each frame, called in any thread.
-        executor: its threads.
+        executor: see workers.
 
     Attributes:
         frames: how many to have under way.
     """
 
-    def __init__(self, derainer: Derainer, shown: Shown, executor: ThreadPoolExecutor, frames: int) -> None:
+    def __init__(self, derainer: Derainer, shown: Shown[T], executor: ThreadPoolExecutor, frames: int) -> None:
         self._derainer, self._shown, self._executor, self.frames = derainer, shown, executor, frames
 
-    def __call__(self, frame: Frame, following: Frame | None) -> Future[Frame]:
+    def __call__(self, frame: Frame, following: Frame | None) -> Future[T]:
         """The next frame of the stream, when it is done."""
         frame, following = on_host(frame), following and on_host(following)
         seen = self._derainer.look(frame, following)
@@ -67,17 +68,28 @@ def frames_at_once(derainer: Running) -> int:
     return min(torch.get_num_threads(), MOST_FRAMES) if derainer.device == "cpu" and small else 1
 
 
+def share_of(frames: int) -> int:
+    """The threads of each of so many frames."""
+    return max(1, torch.get_num_threads() // frames)
+
+
 @contextmanager
-def overlapped(derainer: Derainer, shown: Shown) -> Iterator[Overlap]:
-    """An Overlap whose threads share the cores; it ends with them, and what has not begun is dropped."""
-    cores, frames = torch.get_num_threads(), frames_at_once(derainer)
-    each = max(1, cores // frames)
+def workers(frames: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads for so many frames, which share torch's; they end with it, and what has not begun is dropped."""
+    cores = torch.get_num_threads()
     executor = ThreadPoolExecutor(
-        frames, thread_name_prefix="derain", initializer=torch.set_num_threads, initargs=(each,)
+        frames, thread_name_prefix="derain", initializer=torch.set_num_threads, initargs=(share_of(frames),)
     )
     try:
-        with kernels.threads(each):  # the search of the next frame beside them
-            yield Overlap(derainer, shown, executor, frames)
+        yield executor
     finally:
         executor.shutdown(cancel_futures=True)
         torch.set_num_threads(cores)
+
+
+@contextmanager
+def overlapped(derainer: Derainer, shown: Shown[T]) -> Iterator[Overlap[T]]:
+    """An Overlap whose threads share the cores; it ends with them."""
+    frames = frames_at_once(derainer)
+    with workers(frames) as executor, kernels.threads(share_of(frames)):  # the search of the next frame beside them
+        yield Overlap(derainer, shown, executor, frames)

@@ -55,6 +55,10 @@ class FakeCamera:
         self.connected = True
         self.started = self.closed = False
         self.empty = threading.Event()
+        self.woken = 0
+
+    def wake(self):
+        self.woken += 1
 
     def start(self):
         self.started = True

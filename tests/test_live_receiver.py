@@ -110,6 +110,14 @@ def test_only_the_newest_frame_is_kept_and_the_others_are_counted():
     made.close()
 
 
+def test_who_waits_for_a_frame_can_be_woken():
+    made, _, _, _ = receiver([])
+    made.wake()
+    assert made.newest(60) is None  # at once: it was woken before
+    threading.Timer(0.01, made.wake).start()
+    assert made.newest(60) is None
+
+
 def test_each_connection_has_its_number_and_time_goes_on():
     seen = []
 

@@ -19,7 +19,7 @@ _CAMERA_FORMAT = PixelFormat("yuv", 8, (1, 1))
 
 
 class Networks:
-    """Derainers by rung, all on one device. Used by one thread only.
+    """Derainers by rung, all on one device. Used by one thread only, which may leave Derainer.finish to others.
 
     Args:
         device: see Derainer.

@@ -69,6 +69,7 @@ class Receiver:
         self._closing = threading.Event()
         self._fresh = threading.Condition()
         self._newest: Captured | None = None
+        self._woken = False
         self._first: Connection | None = None
         self._thread = threading.Thread(target=self._work, name="receive", daemon=True)
 
@@ -83,12 +84,18 @@ class Receiver:
         self._thread.start()
 
     def newest(self, seconds: float) -> Captured | None:
-        """The newest frame that was not given yet, waiting so long for one; None where none came."""
+        """The newest frame that was not given yet, waiting so long for one; None where none came, or after wake."""
         with self._fresh:
-            if self._newest is None:
+            if self._newest is None and not self._woken:
                 self._fresh.wait(seconds)
-            captured, self._newest = self._newest, None
+            captured, self._newest, self._woken = self._newest, None, False
             return captured
+
+    def wake(self) -> None:
+        """Let `newest` not wait, or no longer: now, or when it is next called. Any thread may call it."""
+        with self._fresh:
+            self._woken = True
+            self._fresh.notify()
 
     def close(self) -> None:
         """End the connection and the thread; a thread that hangs in a system call is left to it."""

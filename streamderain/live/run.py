@@ -5,14 +5,14 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
-from streamderain.download import begin
 from streamderain.frame import Frame, on_host
 from streamderain.live.controls import Controls
 from streamderain.live.ladder import PASSING, Ladder, Tally
 from streamderain.live.moments import Captured, Output, Shown
 from streamderain.live.networks import Networks
+from streamderain.live.side_by_side import SideBySide
 from streamderain.live.stand_in import stand_in
 from streamderain.live.status import Status
 from streamderain.live.timing import LIVE_UNIT, MONOTONIC, Clock
@@ -34,14 +34,17 @@ class Camera(Protocol):
         """Begin to connect."""
 
     def newest(self, seconds: float) -> Captured | None:
-        """The newest frame that was not given yet; waits for one so long at most."""
+        """The newest frame that was not given yet; waits for one so long at most, and not beyond a call of wake."""
+
+    def wake(self) -> None:
+        """Let `newest` not wait, now or when it is next called; any thread may call it."""
 
     def close(self) -> None:
         """End the connection and its thread."""
 
 
 class LiveRun:
-    """Derains a camera until it is closed. Numba and the network run in one thread, which nothing here blocks.
+    """Derains a camera until it is closed. One thread looks at frames and shows them; nothing but frames blocks it.
 
     Args:
         camera: started when the network is ready, closed at the end.
@@ -74,7 +77,8 @@ class LiveRun:
         self._networks, self._controls, self._clock = networks, controls, clock
         self._max_latency = max_latency_s
         self._ladder = Ladder(networks.rungs, networks.start, max_latency_s)
-        self._derainer: Any = None
+        self._rung = PASSING
+        self._under_way = SideBySide(None, camera.wake, clock)
         self._session = 0
         self._busy = 0.0
         self._failures = 0
@@ -107,19 +111,29 @@ class LiveRun:
             self._networks.warm_up(self._ladder.rung)
             self.camera.start()
             while not self._stop.is_set():
-                captured = self.camera.newest(STAND_IN_SECONDS)
-                if captured is not None:
-                    self._captured(captured)
-                elif self._forsaken() and not self._stop.is_set():
-                    self._stand_in()
+                self._step()
+            self._drain()
         except BaseException as error:  # a thread has no caller; whoever watches `over` raises it
             self.failure = error
         finally:
             self.over.set()
+            self._under_way.close()
+
+    def _step(self) -> None:
+        """What comes first: a frame that is done, the camera's next one, or a stand-in for it."""
+        if self._under_way.due:
+            return self._finish()
+        captured = self.camera.newest(STAND_IN_SECONDS)
+        if captured is not None:
+            self._captured(captured)
+        elif self._forsaken() and not self._stop.is_set():
+            self._stand_in()
+        return None
 
     def _forsaken(self) -> bool:
-        """Whether the camera is gone, or hangs in a driver that never says so."""
-        return not self.camera.connected or self._clock.now() - self._last_live > _STALLED_SECONDS
+        """Whether the camera is gone, or hangs in a driver that never says so, and all it gave was shown."""
+        gone = not self.camera.connected or self._clock.now() - self._last_live > _STALLED_SECONDS
+        return gone and not self._under_way
 
     def _captured(self, captured: Captured) -> None:
         if captured.session != self._session:
@@ -128,41 +142,45 @@ class LiveRun:
         settings = self._controls.settings
         if self._ladder.follow(settings.profile):
             self._take_rung()
-        begun = self._clock.now()
-        if begun - captured.at > self._max_latency:
+        if self._clock.now() - captured.at > self._max_latency:
             self.status.drop("late")
             return self._stand_in() if self._forsaken() else None  # the outputs must not starve
-        before, after = captured.frame, self._derained(captured.frame, settings.strength)
+        self.status.describe_network(strength=settings.strength)
+        return self._under_way.begin(captured, settings.strength, hurried=captured.at < self._last_live)
+
+    def _drain(self) -> None:
+        """Show what is under way before anything changes: it keeps its order, network and past."""
+        while self._under_way:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Wait for the oldest frame under way, show it, and look at how the run goes."""
+        done = self._under_way.oldest()
+        captured, before, after = done.captured, done.captured.frame, done.after
+        if done.error is not None:
+            self._failed(done.error)
+        elif after is not before:
+            self._failures = 0
         if after is before:
             before = after = on_host(before)
-        done = self._clock.now()
-        self._busy += done - begun
-        self.status.describe_network(strength=settings.strength, ms=round(1000 * (done - begun), 1))
-        if done - captured.at > self._max_latency:
+        self._busy += done.busy
+        self.status.describe_network(ms=round(1000 * done.seconds, 1))
+        now = self._clock.now()
+        if now - captured.at > self._max_latency:
             self.status.drop("late")
         else:
             self._show(Shown(before, after, captured.at))
             self.status.left(captured.at)
-        self._last, self._last_live = after, done
-        if self._ladder.judge(self._tally(), done - begun):
+        self._last, self._last_live = after, now
+        # what a former network took says nothing of the one that the ladder has chosen since
+        if self._rung is self._ladder.rung and self._ladder.judge(self._tally(), done.seconds):
             self._take_rung()
-        return None
 
-    def _derained(self, frame: Frame, strength: float) -> Frame:
-        if self._derainer is None or not strength:
-            return frame
-        self._derainer.strength = strength
-        try:
-            after = on_host(begin(self._derainer(frame)))  # once for all outputs; a picture is done when it is there
-        except Exception as error:  # one frame that cannot be derained must not end years of running
-            self._failures += 1
-            if self._failures >= _MOST_FAILURES:
-                raise
-            self.status.tell("error", f"a frame could not be derained ({error}); it is shown as it came")
-            self._derainer.reset()
-            return frame
-        self._failures = 0
-        return after
+    def _failed(self, error: Exception) -> None:
+        self._failures += 1
+        if self._failures >= _MOST_FAILURES:
+            raise error
+        self.status.tell("error", f"a frame could not be derained ({error}); it is shown as it came")
 
     def _show(self, shown: Shown) -> None:
         pts = shown.after.pts or 0
@@ -185,20 +203,23 @@ class LiveRun:
 
     def _begin(self) -> None:
         """A new connection: the past is another stream's."""
-        if self._derainer is not None:
-            self._derainer.reset()
+        self._drain()
+        self._under_way.reset()
         self._ladder.begin(self._tally())
 
     def _take_rung(self) -> None:
         """Load the network of the present rung, and say what derains now."""
+        self._drain()
+        self._under_way.close()
         rung, known = self._ladder.rung, self.status.network
-        self._derainer = None if rung is PASSING else self._networks.take(rung)
+        derainer = None if rung is PASSING else self._networks.take(rung)
+        self._rung, self._under_way = rung, SideBySide(derainer, self.camera.wake, self._clock)
         if known and (known["profile"], known["scale"]) != (rung.profile, rung.scale):
             line = f"now {rung}: {self._ladder.reason}"
             if rung is PASSING:
                 line = f"frames pass with their rain: {self._ladder.reason}; give the camera a smaller picture"
             self.status.tell("profile", line)
-        facts = {name: getattr(self._derainer, name, "") for name in ("device", "backend", "precision")}
+        facts = {name: getattr(derainer, name, "") for name in ("device", "backend", "precision")}
         self.status.describe_network(profile=rung.profile, scale=rung.scale, **facts)
         self._ladder.begin(self._tally())
 
