@@ -1,6 +1,8 @@
 """The networks of a live run, with the weights that ship."""
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from live_fakes import make_frame
@@ -90,3 +92,21 @@ def test_warming_up_leaves_results_alone():
     frame = make_frame(3, width=64, height=48)
     for first, second in zip(warm.take(rung)(frame).planes, cold.take(rung)(frame).planes, strict=True):
         assert np.array_equal(first, second)
+
+
+def test_a_compiled_model_is_made_in_the_thread_that_runs_it():
+    from streamderain import weights
+
+    threads = []
+
+    def make(**options):
+        threads.append(threading.current_thread().name)
+        made = Derainer(**{**options, "backend": "eager"})
+        made.backend = "compile"
+        return made
+
+    networks = Networks(device="cpu", model=weights.find("tiny"), make=make, backend="compile")
+    derain = threading.Thread(target=lambda: networks.warm_up(networks.rungs[0]), name="derain")
+    derain.start()
+    derain.join()
+    assert threads[1:] == ["derain"]

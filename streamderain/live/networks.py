@@ -45,7 +45,8 @@ class Networks:
         known: tuple[str, ...]
         if model is not None:
             first = make(**self._options)
-            self._loaded[first.profile] = first
+            if first.backend != "compile":  # before torch 2.13 only the thread that captured a CUDA graph replays it
+                self._loaded[first.profile] = first
             self.start, known = first.profile, (first.profile,)
         else:
             self.start, known = weights.find("auto", device).stem, weights.present()
