@@ -42,14 +42,14 @@ class RenderedConfig:
         compressed: share of samples that went through a camera's compression.
     """
 
-    crop_size: int = 128
-    rain_free: float = 0.3
-    video_share: float = 0.35
+    crop_size: int = 160
+    rain_free: float = 0.33
+    video_share: float = 0.25
     case_shares: tuple[float, float, float, float] = (0.34, 0.18, 0.08, 0.40)
     max_motion: float = 8.0
     search_radius: int = 9
-    structures: float = 0.2
-    scales: tuple[float, float] = (0.8, 1.8)
+    structures: float = 0.3
+    scales: tuple[float, float] = (0.7, 1.8)
     lit: float = 0.1
     resampled: float = 0.15
     compressed: float = 0.25
