@@ -11,6 +11,7 @@ import json
 import os.path
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def pretend_a_gpu() -> None:
     available, is_file = torch.cuda.is_available, os.path.isfile
     torch.cuda.is_available = lambda: True
     torch.cuda.current_device = lambda: 0
+    torch.cuda.device = lambda _: nullcontext()
     torch.cuda.device_count = lambda: 1
     torch.cuda.get_device_properties = lambda *_: Properties
     torch.cuda.get_device_capability = lambda *_: (Properties.major, Properties.minor)
