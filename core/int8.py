@@ -22,7 +22,7 @@ from .stream import StreamGenerator
 Ranges = dict[str, tuple[float, float]]
 
 KEPT = 0.8  # of a measured range: rounding the many small values finely is worth clipping the few large ones
-# but not where the last block finds a thing of the scene in what was taken for rain: there the large ones say so
+# but not where the last blocks find a thing of the scene in what was taken for rain: there the large ones say so
 LAST_KEPT = {"first": 1.0, "second": 1.2}
 DIFFERENCE_STEP = 1.5  # grey levels of a reference's difference for one code: clipped at 190 of 255
 _ZERO = 128  # the input's code for no difference
@@ -83,7 +83,7 @@ def calibrate(model: StreamGenerator, inputs: Iterable[Tensor]) -> Ranges:
 
 def scales_of(model: StreamGenerator, ranges: Ranges) -> dict[str, Scale]:
     """The scale of every convolution's input: its measured range without the ends, which are rare."""
-    last = {f"decode2.{len(model.decode2) - 1}.{which}": share for which, share in LAST_KEPT.items()}
+    last = {f"decode2.{n}.{which}": share for n in range(len(model.decode2)) for which, share in LAST_KEPT.items()}
     kept = {name: last.get(name, KEPT) for name in ranges}
     return {name: Scale.of(kept[name] * low, kept[name] * high) for name, (low, high) in ranges.items()}
 
