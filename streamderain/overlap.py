@@ -73,13 +73,17 @@ def share_of(frames: int) -> int:
     return max(1, torch.get_num_threads() // frames)
 
 
-@contextmanager
-def workers(frames: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads for so many frames, which share torch's; they end with it, and what has not begun is dropped."""
-    cores = torch.get_num_threads()
-    executor = ThreadPoolExecutor(
+def threads_for(frames: int) -> ThreadPoolExecutor:
+    """Threads for so many frames, which share torch's."""
+    return ThreadPoolExecutor(
         frames, thread_name_prefix="derain", initializer=torch.set_num_threads, initargs=(share_of(frames),)
     )
+
+
+@contextmanager
+def workers(frames: int) -> Iterator[ThreadPoolExecutor]:
+    """threads_for so many frames; they end with it, and what has not begun is dropped."""
+    cores, executor = torch.get_num_threads(), threads_for(frames)
     try:
         yield executor
     finally:

@@ -2,9 +2,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
-import torch
+from streamderain.overlap import threads_for
 
 Call = Callable[[], object]
 
@@ -18,10 +17,7 @@ class AtOnce:
 
     def __init__(self, frames: int) -> None:
         self.frames = frames
-        each = max(1, torch.get_num_threads() // frames)
-        self._threads = ThreadPoolExecutor(
-            frames, thread_name_prefix="at_once", initializer=torch.set_num_threads, initargs=(each,)
-        )
+        self._threads = threads_for(frames)
 
     def call(self, work: Call) -> Call:
         """What does the work of all frames, side by side, and returns when the last is done."""
