@@ -3,7 +3,9 @@
 A drop of diameter a at distance z that falls with speed v is drawn by an exposure T as a streak of length
 f v T / z and width f a / z pixels (f: focal length in pixels), and stands f v / (z rate) pixels lower in the next
 frame (Garg and Nayar, Vision and Rain, IJCV 2007). All three grow together as drops come nearer; near drops are
-fewer, and blurred when they are out of focus. Rain moves independently of the scene.
+fewer, and blurred when they are out of focus. A falling drop oscillates, so that its streak is no even line: it has
+beads, sways, splits into two bright edges, or has one bright end (Garg and Nayar, Photorealistic Rendering of Rain
+Streaks, SIGGRAPH 2006). Rain moves independently of the scene.
 """
 from __future__ import annotations
 
@@ -13,6 +15,8 @@ from typing import Literal
 import numpy as np
 
 from . import kernels
+
+SHORTEST_WAVE = 8.0  # pixels of one turn along a streak; less cannot be drawn without steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class RainStyle:
             deviations over the layer's mean from which on it shows; below zero they are a curtain. The brightest
             bands reach about `brightness`.
         gusts: how much thinner the rain is where it is thinnest, 0..1.
+        oscillation: how much of the drops' oscillation is seen in their streaks, 0..1; 0 draws even lines.
     """
 
     density: float
@@ -58,6 +63,7 @@ class RainStyle:
     longest_taper: float = 8.0
     crowd: float | None = None
     gusts: float = 0.0
+    oscillation: float = 0.0
 
 
 def random_style(
@@ -107,15 +113,19 @@ def render(style: RainStyle, *, frames: int, height: int, width: int, rng: np.ra
     # a drop's light spreads over its blurred width, so the peak falls as the blur grows
     blur = 1 + style.defocus * np.maximum(spread - 1, 0)
     amplitude = style.brightness * np.exp(style.brightness_spread * rng.standard_normal(count)) / blur
-    streaks = np.empty((count, 7), np.float32)
+    streaks = np.zeros((count, 13), np.float32)
     streaks[:, 2], streaks[:, 3] = length, slope
     streaks[:, 4] = np.maximum(style.width * spread * blur, 0.35)
     streaks[:, 5] = np.minimum(amplitude, 1.0)
     streaks[:, 6] = np.minimum(length * style.taper, style.longest_taper)
     y, x = rng.uniform(0, tall, count), rng.uniform(0, wide, count)
+    if style.oscillation:
+        streaks[:, 7:] = _oscillations(style.oscillation, length, rng)
     layers = np.zeros((frames, height, width), np.float32)
     for layer in layers:
         streaks[:, 0], streaks[:, 1] = y % tall - margin, x % wide - margin
+        if style.oscillation:
+            streaks[:, 8] = rng.uniform(0, 2 * np.pi, count)  # no frame knows the last one's: drops turn fast
         kernels.draw_streaks(streaks, layer)
         y, x = y + style.fall * spread, x + style.fall * spread * slope
     layers = layers if style.crowd is None else _coincidences(layers, style.crowd, style.brightness)
@@ -137,6 +147,15 @@ def compose(clean: np.ndarray, opacity: np.ndarray, style: RainStyle) -> np.ndar
     layer = opacity[:, None] * airlight
     rainy = clean + layer if style.blend == "add" else clean * (1 - opacity[:, None]) + layer
     return np.clip(rainy, 0, 1)
+
+
+def _oscillations(seen: float, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Turns, phase, beads, sway, hollow and lean of streaks of those lengths, see kernels.draw_streaks: (N, 6)."""
+    count = len(lengths)
+    turns = np.minimum(np.exp(rng.uniform(np.log(0.3), np.log(4), count)), lengths / SHORTEST_WAVE)
+    beads, sway, hollow = seen * rng.uniform(0, 1, (3, count))
+    lean = seen * rng.uniform(-3, 3, count)
+    return np.column_stack([turns, np.zeros(count), beads, sway, hollow * (rng.random(count) < 0.3), lean])
 
 
 def _coincidences(layers: np.ndarray, crowd: float, brightness: float) -> np.ndarray:

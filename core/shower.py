@@ -17,6 +17,7 @@ Shower = tuple[RainStyle, ...]
 SHARES = (0.4, 0.35, 0.25)  # of showers of one, two and three kinds
 CROWDED = 0.4  # share of kinds that are seen as bands
 DRIZZLE = 0.15  # share of kinds that are fine faint drops all over
+OSCILLATING = 0.5  # share of showers whose streaks are no even lines
 SLIM = 9.0  # a streak is at least this many times as long as its deviation across
 
 
@@ -30,12 +31,13 @@ def random_shower(rng: np.random.Generator, scale: float = 1.0) -> Shower:
     common = rain.random_style(rng, scale)
     strength = float(np.exp(rng.uniform(np.log(0.05), np.log(0.8))))
     gusts = float(rng.uniform(0.3, 1.0)) if rng.random() < 0.4 else 0.0
+    oscillation = float(rng.uniform(0.3, 1.0)) if rng.random() < OSCILLATING else 0.0
     kinds = []
     for number in range(1 + int(rng.choice(len(SHARES), p=SHARES))):
         chance = rng.random()
         kind = (_crowd if chance < CROWDED else _drizzle if chance < CROWDED + DRIZZLE else _drops)(rng, scale)
         kinds.append(replace(common, **{
-            "gusts": gusts, "slope_spread": float(rng.choice([0.0, 0.01, 0.03, 0.06])),
+            "gusts": gusts, "oscillation": oscillation, "slope_spread": float(rng.choice([0.0, 0.01, 0.03, 0.06])),
             "brightness": strength * (1.0 if number == 0 else float(rng.uniform(0.3, 1.2))),
             "veil": common.veil if number == 0 else 0.0,
         } | kind))  # fmt: skip

@@ -189,17 +189,24 @@ def companion(rgb, reference, keys, radius):
 def streaks(drops, shape):
     """Segments with a Gaussian cross-section, cut at three sigma, with soft ends: float64 layer of that shape.
 
-    drops: rows of centre y, centre x, length, slope (x per y), sigma across, amplitude, softness of the ends.
+    drops: rows of centre y, centre x, length, slope (x per y), sigma across, amplitude, softness of the ends, and of
+    the oscillation turns, phase, beads, sway, hollow, lean.
     """
     layer = np.zeros(shape)
-    for centre_y, centre_x, length, slope, sigma, amplitude, soft in drops:
+    for centre_y, centre_x, length, slope, sigma, amplitude, soft, turns, phase, beads, sway, hollow, lean in drops:
         cosine = math.cos(math.atan(slope))
         for y, x in np.ndindex(*shape):
-            sideways = x - centre_x - (y - centre_y) * slope
+            down = (y - centre_y) / (length * cosine)  # -1/2 at the upper end, 1/2 at the lower
+            angle = phase + 2 * math.pi * turns * down
+            sideways = (x - centre_x - (y - centre_y) * slope - sway * sigma * math.sin(angle)) * cosine / sigma
             beyond = abs(y - centre_y) - length * cosine / 2
             fade = min(max(0.5 - beyond / (soft + 1e-3), 0), 1)
-            if abs(sideways) * cosine <= 3 * sigma:
-                layer[y, x] += amplitude * fade * math.exp(-0.5 * (sideways * cosine / sigma) ** 2)
+            bead = 1 - beads + beads * (0.5 + 0.5 * math.cos(angle)) ** 2
+            share = min(max(down + 0.5, 0), 1)
+            slant = math.exp(-lean * share if lean > 0 else lean * (1 - share))
+            if abs(sideways) <= 3:
+                middle = 1 - hollow * math.exp(-2 * sideways**2)
+                layer[y, x] += amplitude * fade * bead * slant * middle * math.exp(-0.5 * sideways**2)
     return layer
 
 

@@ -87,7 +87,8 @@ def test_tiny_streaks_match_naive(seed):
     rng = np.random.default_rng(seed)
     drops = np.column_stack([
         rng.uniform(-6, 20, 8), rng.uniform(-6, 26, 8), rng.uniform(2, 14, 8), rng.uniform(-1, 1, 8),
-        rng.uniform(0.35, 2, 8), rng.uniform(0.05, 1, 8), rng.uniform(0.5, 4, 8),
+        rng.uniform(0.35, 2, 8), rng.uniform(0.05, 1, 8), rng.uniform(0.5, 4, 8), rng.uniform(0.5, 5, 8),
+        rng.uniform(0, 6.3, 8), rng.uniform(0, 1, 8), rng.uniform(0, 1, 8), rng.uniform(0, 1, 8), rng.uniform(-3, 3, 8),
     ]).astype(np.float32)  # fmt: skip
     layer = np.zeros((14, 20), np.float32)
     kernels.draw_streaks(drops, layer)
@@ -96,12 +97,21 @@ def test_tiny_streaks_match_naive(seed):
 
 
 def test_streaks_add_up():
-    drop = np.array([[7, 8, 6, 0.2, 0.9, 0.3, 2]], np.float32)
+    drop = np.array([[7, 8, 6, 0.2, 0.9, 0.3, 2] + 6 * [0]], np.float32)
     once, twice = np.zeros((2, 14, 16), np.float32)
     kernels.draw_streaks(drop, once)
     kernels.draw_streaks(np.concatenate([drop, drop]), twice)
     assert once[7, 8] == np.float32(0.3)  # the peak is the amplitude
     assert_allclose(twice, 2 * once, rtol=1e-6)
+
+
+def test_an_oscillation_only_takes_light_and_leaves_no_two_frames_alike():
+    still = replace(STYLE, density=30.0, length=30.0, fall=0.0)
+    even, shaken = (layers(replace(still, oscillation=seen), frames=3) for seen in (0.0, 1.0))
+    assert_array_equal(even[0], even[1])
+    assert np.abs(shaken[0] - shaken[1]).max() > 0.05
+    assert 0.2 * even.sum() < shaken.sum() < 0.8 * even.sum()
+    assert shaken.max() <= even.max() + 1e-6
 
 
 def clean_and_opacity():
