@@ -1,9 +1,10 @@
-"""Where a frame's time goes on the CPU: processor time of each part on one core, then files with frames at once or not.
+"""Where a frame's time goes on the CPU: parts on one core, the network in halves or not, files at once or not.
 
     python benchmarks/cpu.py VIDEO
 
-The parts: an exact and a reusing search, the network's input, the network in bf16 and int8 (shortest of several). The
-file runs take turns: as many frames at once as there are cores, then one. All under our command's settings.
+The parts: an exact and a reusing search, the network's input, the network in bf16 and int8 (processor time, shortest of
+several). The network in halves and as a whole take turns, and so do the file runs: as many frames at once as there are
+cores, then one. All under our command's settings.
 """
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ import streamderain.cli  # noqa: F401  # first: OpenMP reads its setting when to
 # isort: split
 import torch
 
-from streamderain import overlap
+from streamderain import halves, overlap
 from streamderain.bench.cases import opened_scene
 from streamderain.core import colour, companions, kernels, matching
 from streamderain.derain_file import FileJob, FileOptions
@@ -41,6 +42,7 @@ def main() -> None:
         _parts(given.video)
     torch.set_num_threads(cores)
     for profile in PROFILES:
+        _halves(given.video, profile)
         _files(given.video, profile)
 
 
@@ -61,6 +63,16 @@ def _parts(video: Path) -> None:
             _print(f"{profile} in {precision}, and subtracting", lambda seen=seen, by=derainer: by.finish(seen))
 
 
+def _halves(video: Path, profile: str) -> None:
+    frames = opened_scene(video, FRAMES).frames[:3]
+    derainer, worth = Derainer(profile=profile, device="cpu"), halves.WORTH
+    derainer(frames[0])
+    seen = derainer.look(frames[1], frames[2])
+    for halves.WORTH in (0.0, worth) * TURNS:
+        shape = f"{profile} {'in halves' if halves.WORTH else 'as a whole'}, and subtracting, waited for"
+        _print(shape, lambda: derainer.finish(seen), clock=time.perf_counter)
+
+
 def _files(video: Path, profile: str) -> None:
     derainer, most = Derainer(profile=profile, device="cpu"), overlap.MOST_FRAMES
     with tempfile.TemporaryDirectory() as folder:
@@ -76,13 +88,13 @@ def _files(video: Path, profile: str) -> None:
     overlap.MOST_FRAMES = most
 
 
-def _print(name: str, work: Callable[[], object]) -> None:
+def _print(name: str, work: Callable[[], object], clock: Callable[[], float] = time.process_time) -> None:
     work()
     times = []
     for _ in range(RUNS):
-        begun = time.process_time()
+        begun = clock()
         work()
-        times.append(1e3 * (time.process_time() - begun))
+        times.append(1e3 * (clock() - begun))
     print(f"{name}: {min(times):.2f} ms")
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import kernels_int8
 from .companions import CHANNELS, COST_CAP, SLOT_CHANNELS, SLOTS, CodedForm
-from .stream import StreamGenerator
+from .stream import StreamGenerator, decoder_reach_px, reach_px
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -121,8 +121,8 @@ class Int8Generator:
             name: len(getattr(model, name))
             for name in ("encode2", "encode4", "middle", "decode4", "decode2")
         }
+        self._reach, self._decoder_reach = reach_px(model.config), decoder_reach_px(model.config)
 
-    @torch.inference_mode()
     def rain(self, codes: Tensor, height: int, width: int) -> np.ndarray:
         """Estimate the rain layer.
 
@@ -133,17 +133,38 @@ class Int8Generator:
         Returns:
             (3, height, width) float32, rain in units of the 0..1 RGB.
         """
-        x2 = self._layers["head"](codes)
+        rain = np.empty((3, height, width), np.float32)
+        self.rows(codes, 0, height, rain)
+        return rain
+
+    @torch.inference_mode()
+    def rows(self, codes: Tensor, top: int, bottom: int, rain: np.ndarray) -> None:
+        """Fill the rows from top to bottom of the rain layer, the same as of the whole but for the rounding of oneDNN.
+
+        Only what they depend on is computed: more than they are in the encoder, little more in the decoder.
+
+        Args:
+            codes: as in rain.
+            top, bottom: multiples of 8, but for a bottom that is the frame's height.
+            rain: (3, height, width) float32.
+        """
+        tall = 2 * (codes.shape[2] - 2)
+        first, last = max(top - self._reach, 0), min(bottom + self._reach, tall)
+        x2 = self._layers["head"](codes[:, :, first // 2 : last // 2 + 2])
         x4 = self._layers["down4"](self._encoded("encode2", x2, "down4"))
         x8 = self._layers["down8"](self._encoded("encode4", x4, "down8"))
         codes = self._encoded("middle", x8, "up4")
+        near, until = max(top - self._decoder_reach, 0), min(bottom + self._decoder_reach, tall)
+        codes, x4, x2 = (
+            x[:, :, (near - first) // places : (until - first) // places]
+            for x, places in ((codes, 8), (x4, 4), (x2, 2))
+        )
         codes = self._enlarged(self._layers["up4"](codes), x4, "decode4.0.first")
         codes = self._blocks("decode4", x4, codes, "up2")
         codes = self._enlarged(self._layers["up2"](codes), x2, "decode2.0.first")
         self._blocks("decode2", x2, codes, "tail")
-        rain = np.empty((3, height, width), np.float32)
-        kernels_int8.unblock(_bits(self._tail(x2)).reshape(*x2.shape[2:], 12), rain)
-        return rain
+        blocks = self._tail(x2)[:, :, (top - near) // 2 : -(-(bottom - near) // 2)]
+        kernels_int8.unblock(_bits(blocks).reshape(*blocks.shape[2:], 12), top, rain)
 
     def _encoded(self, name: str, x: Tensor, following: str) -> Tensor:
         """Residual blocks on x, which is written into, if there are any; the codes for what follows."""

@@ -148,6 +148,27 @@ class StreamGenerator(nn.Module):
         return {name: list(value) for name, value in asdict(self.config).items()}
 
 
+def reach_px(config: StreamConfig) -> int:
+    """How far from a pixel the network looks, rounded up to the grid that a picture may be cut on.
+
+    Counted from the output back to the input: a 3x3 convolution looks one place further at its own resolution, and
+    what is looked at is rounded up to whole places of the next coarser one.
+    """
+    before, _, before4, _, middle = config.blocks  # of two 3x3 convolutions each
+    eighth = decoder_reach_px(config) // MULTIPLE + 2 * middle
+    quarter = 2 * eighth + 2 * before4
+    half = 2 * quarter + 2 * before + 1  # encode2, head
+    return -(-half * 2 // MULTIPLE) * MULTIPLE
+
+
+def decoder_reach_px(config: StreamConfig) -> int:
+    """The same counted from what the blocks at an eighth of the resolution return."""
+    _, after, _, after4, _ = config.blocks
+    half = 1 + 2 * after  # tail, decode2
+    quarter = -(-half // 2) + 2 * after4
+    return -(-quarter // 2) * MULTIPLE
+
+
 def mac_per_pixel(model: nn.Module, channels: int = CHANNELS, side: int = 64) -> float:
     """Multiply-accumulates of all convolutions for one input pixel, counted on a side x side frame.
 

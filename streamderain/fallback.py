@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from streamderain.core.checkpoint import Generator
-from streamderain.core.stream import StreamGenerator
+from streamderain.core.stream import StreamGenerator, reach_px
 from streamderain.errors import DerainError
-from streamderain.tiles import in_tiles, reach_px
+from streamderain.tiles import in_tiles
 
 RainOf = Callable[[Tensor], Tensor]
 TILES_PX = (1024, 512, 256)

@@ -8,7 +8,8 @@ from torch import Tensor
 from streamderain.core import int8
 from streamderain.core.checkpoint import Generator
 from streamderain.core.companions import CodedForm
-from streamderain.core.stream import StreamGenerator
+from streamderain.core.stream import StreamGenerator, reach_px
+from streamderain.halves import Halves
 
 
 class Int8Engine:
@@ -29,6 +30,7 @@ class Int8Engine:
         assert model.ranges is not None
         self.form: CodedForm | None = int8.input_form()
         self._network = int8.Int8Generator(model, model.ranges)
+        self._halves = Halves(reach_px(model.config))
 
     def run(self, seen: Tensor, height: int, width: int) -> np.ndarray:
         """Estimate the rain layer of one frame.
@@ -40,7 +42,9 @@ class Int8Engine:
         Returns:
             (3, height, width) float32, rain in units of the 0..1 RGB.
         """
-        return self._network.rain(seen[None], height, width)
+        rain = np.empty((3, height, width), np.float32)
+        self._halves.run(lambda top, bottom: self._network.rows(seen[None], top, bottom, rain), height)
+        return rain
 
     def rain(self, seen: Tensor) -> Tensor:
         """The same as a tensor, not cropped: blocks may exceed the frame."""

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from streamderain.core.companions import MULTIPLE
-from streamderain.core.stream import StreamConfig
-
 _BLOCK = 2  # pixels of a place of what the network sees, see companions.network_blocks
 
 
@@ -27,21 +24,6 @@ class Span:
     stop: int
     keep: int
     until: int
-
-
-def reach_px(config: StreamConfig) -> int:
-    """How far from a pixel the network looks, rounded up to the grid that tiles are cut on.
-
-    Counted from the output back to the input: a 3x3 convolution looks one place further at its own resolution, and
-    what is looked at is rounded up to whole places of the next coarser one.
-    """
-    before, after, before4, after4, middle = config.blocks  # of two 3x3 convolutions each
-    half = 1 + 2 * after  # tail, decode2
-    quarter = -(-half // 2) + 2 * after4
-    eighth = -(-quarter // 2) + 2 * middle
-    quarter = 2 * eighth + 2 * before4
-    half = 2 * quarter + 2 * before + 1  # encode2, head
-    return -(-half * _BLOCK // MULTIPLE) * MULTIPLE
 
 
 def spans(size: int, tile: int, halo: int) -> Iterator[Span]:

@@ -7,9 +7,9 @@ from engine_fakes import single, stream
 from numpy.testing import assert_allclose
 
 from streamderain import engine, fallback
+from streamderain.core.stream import reach_px
 from streamderain.errors import DerainError
 from streamderain.fallback import Careful
-from streamderain.tiles import reach_px
 
 FULL = torch.OutOfMemoryError("CUDA out of memory")
 

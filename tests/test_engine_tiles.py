@@ -6,8 +6,8 @@ import torch
 from engine_fakes import stream
 from numpy.testing import assert_allclose
 
-from streamderain.core.stream import PROFILES, StreamConfig
-from streamderain.tiles import Span, in_tiles, reach_px, spans
+from streamderain.core.stream import PROFILES, StreamConfig, reach_px
+from streamderain.tiles import Span, in_tiles, spans
 
 CONFIGS = [(0, 0, 0, 0, 0), (1, 1, 1, 1, 1), (1, 0, 0, 2, 0), (0, 2, 1, 0, 1), (2, 1, 0, 1, 2)]
 

@@ -62,12 +62,15 @@ def test_add_enlarged_matches_naive(size):
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 6), (5, 1)])
-def test_unblock_is_a_cropped_pixel_shuffle(size):
+@pytest.mark.parametrize("first", [0, 2])
+def test_unblock_is_a_cropped_pixel_shuffle(size, first):
     _, bits = bfloat16(np.random.default_rng(0).normal(size=(4, 4, 12)))
-    out = np.empty((3, *size), np.float32)
-    kernels_int8.unblock(bits, out)
+    out = np.full((3, *size), 7, np.float32)
+    kernels_int8.unblock(bits, first, out)
     blocks = torch.from_numpy(bits).view(torch.bfloat16).permute(2, 0, 1)[None].float()
-    assert_array_equal(out, torch.nn.functional.pixel_shuffle(blocks, 2)[0, :, : size[0], : size[1]].numpy())
+    expected = torch.nn.functional.pixel_shuffle(blocks, 2)[0, :, : size[0] - first, : size[1]].numpy()
+    assert_array_equal(out[:, first:], expected)
+    assert (out[:, :first] == 7).all()
 
 
 @pytest.mark.parametrize("size", [(3, 5), (9, 14), (16, 300)])
@@ -123,6 +126,25 @@ def test_int8_differs_from_float_by_a_fraction_of_a_level(profile):
     border = np.concatenate([error[:, :2].ravel(), error[:, -2:].ravel(), error[:, :, :2].ravel()])
     assert border.mean() < 0.8  # the edge says what padding with zeros says
     assert_array_equal(rain, made.rain(network_codes(rgb, slots, int8.input_form())[None], *rgb.shape[1:]))
+
+
+@native
+@pytest.mark.parametrize("profile, height", [("tiny", 411), ("realtime", 480)])
+def test_rows_are_the_same_as_those_of_the_whole(profile, height):
+    network, _ = load_generator(weights.find(profile, "cpu"))
+    made, codes = int8.Int8Generator(network, network.ranges), codes_of((height, 40))
+    whole = made.rain(codes, height, 40)
+    cut = np.full((3, height, 40), np.nan, np.float32)
+    for top, bottom in [(200, 208), (0, 200), (208, height)]:
+        made.rows(codes, top, bottom, cut)
+    assert whole.any()
+    assert_array_equal(cut, whole)
+
+
+def codes_of(size):
+    """What the int8 network sees of the picture that `seen` draws."""
+    rgb, slots = seen(size)
+    return network_codes(rgb, slots, int8.input_form())[None]
 
 
 @native

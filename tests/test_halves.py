@@ -1,0 +1,71 @@
+"""Halves of a frame: all rows once, in two threads, and only where that pays."""
+import threading
+
+import pytest
+import torch
+
+from streamderain.halves import WORTH, Halves
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def calls_of(halves, height):
+    """Which rows were asked for, in which thread, with how many of torch's threads."""
+    calls, both = [], threading.Lock()
+
+    def work(top, bottom):
+        with both:
+            calls.append((top, bottom, threading.current_thread().name, torch.get_num_threads()))
+
+    halves.run(work, height)
+    return sorted(calls)
+
+
+@pytest.mark.parametrize("height, middle", [(480, 240), (1080, 544), (411, 208)])
+def test_a_tall_frame_is_cut_on_the_grid(two_threads, height, middle):
+    first, second = calls_of(Halves(96), height)
+    assert (first[:2], second[:2]) == ((0, middle), (middle, height))
+    assert first[2].startswith("half") and second[2].startswith("half")
+    assert (first[3], second[3]) == (1, 1)
+
+
+def test_a_frame_that_is_short_for_the_reach_stays_whole(two_threads):
+    assert [call[:2] for call in calls_of(Halves(96), 200)] == [(0, 200)]
+    assert len(calls_of(Halves(int(WORTH * 240)), 480)) == 2
+    assert len(calls_of(Halves(int(WORTH * 240) + 1), 480)) == 1
+
+
+def test_a_thread_that_has_a_share_of_the_threads_does_the_whole(two_threads):
+    halves = Halves(8)
+    torch.set_num_threads(1)
+    assert [call[:2] for call in calls_of(halves, 480)] == [(0, 480)]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_odd_number_of_threads_does_the_whole(two_threads, count):
+    torch.set_num_threads(count)
+    assert [call[:2] for call in calls_of(Halves(8), 480)] == [(0, 480)]
+
+
+def test_later_threads_begin_with_all_threads(two_threads):
+    Halves(8)
+    begun = []
+    other = threading.Thread(target=lambda: begun.append(torch.get_num_threads()))
+    other.start()
+    other.join()
+    assert begun == [2]
+
+
+def test_an_error_in_a_half_is_the_callers(two_threads):
+    def work(top, _bottom):
+        if top:
+            raise MemoryError("the lower half")
+
+    with pytest.raises(MemoryError, match="the lower half"):
+        Halves(8).run(work, 480)
