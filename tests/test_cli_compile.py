@@ -62,6 +62,15 @@ def test_on_a_processor_code_is_compiled(quick, model_file, tmp_path):
     assert quick == [(64, 96), (32, 52), (240, 320)]  # the drawn frame, then the two, padded
 
 
+def test_it_is_built_in_the_precision_that_is_named(quick, model_file, tmp_path):
+    done = run("--model", model_file, "--device", "cpu", "--cache-dir", tmp_path, "--precision", "fp32")
+    assert done.exit_code == 0 and done.stdout.startswith("tiny: compile on cpu in fp32; "), done.output
+    refused = run("--model", model_file, "--device", "cpu", "--cache-dir", tmp_path, "--precision", "fp16")
+    assert refused.exit_code == 1
+    assert refused.stderr == "Error: precision 'fp16' is not to be had on cpu; give auto, fp32 or bf16.\n"
+    assert run("--precision", "int8").exit_code == 2
+
+
 def test_a_published_network_takes_its_sizes_too(quick, tmp_path):
     path = tmp_path / "nlcl.safetensors"
     save_generator(path, single(), profile="nlcl", card={})

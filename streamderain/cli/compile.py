@@ -3,12 +3,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from streamderain.cli.bench import Size, SizeType
-from streamderain.cli.common import PROFILES, cache_option, check_model_file
+from streamderain.cli.common import PRECISIONS, PROFILES, cache_option, check_model_file
 from streamderain.cli.text import one_line
 from streamderain.errors import DerainError
 
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 @click.option("--backend", type=click.Choice(["compile", "tensorrt"]),
               help="TensorRT where it can be used, else torch.compile, if not given.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+@click.option("--precision", type=click.Choice([name for name in PRECISIONS if name != "int8"]), default="auto",
+              show_default=True, help="As the run will have it; int8 is not compiled.")
 @click.option("--size", "sizes", type=SizeType(), multiple=True, metavar="WxH",
               help="Run a frame of this size as well, so that all it needs is there; may be given several times.")
 @cache_option
 def command(
-    profiles: tuple[str, ...], model: Path | None, backend: str | None, device: str, sizes: tuple[Size, ...],
-    cache_dir: Path | None,
+    profiles: tuple[str, ...], model: Path | None, backend: str | None, device: str, precision: str,
+    sizes: tuple[Size, ...], cache_dir: Path | None,
 ) -> None:
     """Build the network for this machine ahead of its first use.
 
@@ -42,12 +44,21 @@ def command(
         found = backends.choose("auto", device).backend
         backend = "compile" if found == "eager" else found
     for path in [model] if model else dict.fromkeys(weights.find(profile, device) for profile in profiles):
-        _build(path, device, backend, sizes, cache_dir, lambda line: click.echo(one_line(line), err=True))
+        build = Build(device, backend, precision, cache_dir, lambda line: click.echo(one_line(line), err=True))
+        _build(path, build, sizes)
 
 
-def _build(
-    path: Path, device: str, backend: str, sizes: tuple[Size, ...], cache_dir: Path | None, tell: Callable[[str], None]
-) -> None:
+class Build(NamedTuple):
+    """How a network is built; the arguments of an Engine."""
+
+    device: str
+    backend: str
+    precision: str
+    cache_dir: Path | None
+    tell: Callable[[str], None]
+
+
+def _build(path: Path, build: Build, sizes: tuple[Size, ...]) -> None:
     """One network, and a line about it.
 
     Raises:
@@ -60,15 +71,15 @@ def _build(
         generator, metadata = load_generator(path)
     except CheckpointError as error:
         raise DerainError(str(error)) from None
-    engine = Engine(generator, device, backend=backend, cache_dir=cache_dir, tell=tell)
+    engine = Engine(generator, **build._asdict())
+    name, backend = metadata["profile"], build.backend
     if engine.backend != backend:
-        raise DerainError(f"{metadata['profile']} was not built by {backend}, see above; it runs {engine.backend} here")
+        raise DerainError(f"{name} was not built by {backend}, see above; it runs {engine.backend} here")
     for size in sizes:
         _run(engine, *size)
     for kept in engine.kept:
-        click.echo(
-            f"{metadata['profile']}: {backend} on {device} in {engine.precision}; {_bytes(kept) / 1e6:.1f} MB in {kept}"
-        )
+        size = f"{_bytes(kept) / 1e6:.1f} MB in {kept}"
+        click.echo(f"{name}: {backend} on {build.device} in {engine.precision}; {size}")
 
 
 def _run(engine: Engine, width: int, height: int) -> None:
