@@ -17,6 +17,7 @@ Shower = tuple[RainStyle, ...]
 SHARES = (0.4, 0.35, 0.25)  # of showers of one, two and three kinds
 CROWDED = 0.4  # share of kinds that are seen as bands
 DRIZZLE = 0.15  # share of kinds that are fine faint drops all over
+STILL_AIR = 0.2  # share of showers that fall straight down, where a streak is easily taken for a thing that stands
 OSCILLATING = 0.5  # share of showers whose streaks are no even lines
 SLIM = 9.0  # a streak is at least this many times as long as its deviation across
 
@@ -29,6 +30,7 @@ def random_shower(rng: np.random.Generator, scale: float = 1.0) -> Shower:
         scale: pixels for each pixel of a picture 480 lines high; lengths and widths grow with it.
     """
     common = rain.random_style(rng, scale)
+    common = replace(common, slope=0.0) if rng.random() < STILL_AIR else common
     strength = float(np.exp(rng.uniform(np.log(0.05), np.log(0.8))))
     gusts = float(rng.uniform(0.3, 1.0)) if rng.random() < 0.4 else 0.0
     oscillation = float(rng.uniform(0.3, 1.0)) if rng.random() < OSCILLATING else 0.0

@@ -60,7 +60,7 @@ def test_showers_are_seeded_and_share_wind_and_light(seed):
     assert len({(kind.slope, kind.blend, kind.airlight, kind.gusts) for kind in kinds}) == 1
     assert all(kind.veil == 0 for kind in kinds[1:])
     for kind in kinds:
-        assert kind.length >= shower.SLIM * kind.width
+        assert kind.length >= shower.SLIM * kind.width * (1 - 1e-9)  # a width is a quotient of the length
         assert kind.fall >= kind.length
         assert 0 < kind.brightness <= 1
 
@@ -72,6 +72,8 @@ def test_both_looks_and_every_number_of_kinds_come_up():
     crowded = np.mean([kind.crowd is not None for kinds in drawn for kind in kinds])
     assert abs(crowded - shower.CROWDED) < 0.1
     seen = [kind for kinds in drawn for kind in kinds if kind.crowd is None and kind.length <= 24]
+    assert abs(np.mean([kinds[0].slope == 0 for kinds in drawn]) - shower.STILL_AIR) < 0.1
+    assert abs(np.mean([kinds[0].oscillation > 0 for kinds in drawn]) - shower.OSCILLATING) < 0.1
     fine = sum(kind.density * kind.length * kind.width * 2.5 / 1e4 >= 0.3 for kind in seen) / sum(map(len, drawn))
     assert shower.DRIZZLE - 0.05 < fine < shower.DRIZZLE + 0.1
 
