@@ -21,6 +21,7 @@ from streamderain.core.cuda_search import DeviceField, DeviceGuide
 from streamderain.core.device_memory import Shared
 from streamderain.engine import Engine
 from streamderain.frame import Frame, on_host
+from streamderain.mirrored import Mirrored
 from streamderain.scaling import shrunk
 from streamderain.stages import HostStages, Slot, lying, quarter_turns
 from streamderain.transfers import Transfers, wait
@@ -61,7 +62,7 @@ class CudaStages:
         engine: what estimates the rain, on a CUDA device (on the CPU only with Numba's simulator).
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine | Mirrored) -> None:
         self._engine = engine
         self._host = HostStages(engine)
         self._transfers = Transfers(torch.device(engine.device))

@@ -18,6 +18,7 @@ from streamderain.core.colour import PixelFormat
 from streamderain.engines import open_engine
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
+from streamderain.mirrored import Mirrored
 from streamderain.stages import Field, Slot, View, stages_for
 
 Picture = Frame | np.ndarray
@@ -77,6 +78,8 @@ class Derainer:
         model: a .safetensors file made by `streamderain train`, of any method; overrides profile. A published
             network looks at each frame alone: then there is no search, and no past.
         strength: scales the rain layer before it is subtracted, 0 to 2; 0 changes nothing, 1 takes all of it away.
+        twice: look at each frame a second time, mirrored, and take off the mean of both layers; a published network
+            looks once.
         scale: look for the rain in a picture that is smaller by this factor; the cost falls with its square, and fine
             streaks stay.
         backend, precision, cache_dir, tell: see open_engine.
@@ -101,6 +104,7 @@ class Derainer:
         model: str | Path | None = None,
         strength: float = 1.0,
         scale: int = 1,
+        twice: bool = False,
         backend: str = "auto",
         precision: str = "auto",
         cache_dir: str | Path | None = None,
@@ -120,8 +124,8 @@ class Derainer:
         self.device, self.backend, self.precision = engine.device, engine.backend, engine.precision
         self.companions = engine.companions
         self.strength, self.scale = strength, scale
-        self._engine = engine
-        self._stages = stages_for(engine, tell)
+        self._engine = Mirrored(engine) if twice and engine.companions else engine
+        self._stages = stages_for(self._engine, tell)
         self.stage_ms = dict.fromkeys(("view", "search", "companions", "network", "subtract"), 0.0)
         self.frames = 0
         self._lock = threading.Lock()  # of the counts: frames may be finished in several threads

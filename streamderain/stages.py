@@ -20,6 +20,7 @@ from streamderain.core.single_frame import frame_input
 from streamderain.engine import Engine
 from streamderain.frame import Frame, on_host
 from streamderain.int8_engine import Int8Engine
+from streamderain.mirrored import Mirrored
 from streamderain.scaling import enlarged, lightened, shrunk
 
 SEARCH = SearchSettings()
@@ -87,7 +88,7 @@ class HostStages:
         engine: what estimates the rain.
     """
 
-    def __init__(self, engine: Engine | Int8Engine) -> None:
+    def __init__(self, engine: Engine | Int8Engine | Mirrored) -> None:
         self._engine = engine
 
     def view(self, frame: Frame, scale: int) -> HostView:
@@ -121,7 +122,7 @@ class HostStages:
         return lightened(frame, derained, _REACH_PX * scale) if scale > 1 else derained
 
 
-def stages_for(engine: Engine | Int8Engine, tell: Callable[[str], None] | None = None) -> Stages:
+def stages_for(engine: Engine | Int8Engine | Mirrored, tell: Callable[[str], None] | None = None) -> Stages:
     """The stages of an engine's device.
 
     Args:

@@ -78,8 +78,8 @@ def _build(path: Path, build: Build, sizes: tuple[Size, ...]) -> None:
     for size in sizes:
         _run(engine, *size)
     for kept in engine.kept:
-        size = f"{_bytes(kept) / 1e6:.1f} MB in {kept}"
-        click.echo(f"{name}: {backend} on {build.device} in {engine.precision}; {size}")
+        held = f"{_bytes(kept) / 1e6:.1f} MB in {kept}"
+        click.echo(f"{name}: {backend} on {build.device} in {engine.precision}; {held}")
 
 
 def _run(engine: Engine, width: int, height: int) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamderain._version import __version__
-from streamderain.cli.common import check_model_file, network_options
+from streamderain.cli.common import check_model_file, network_options, once_option
 from streamderain.cli.progress import make_progress
 from streamderain.cli.text import one_line
 from streamderain.errors import DerainError
@@ -35,15 +35,16 @@ _PATH = click.Path(path_type=Path)
 @click.option("--html", "html_file", type=_PATH, metavar="FILE",
               help="Write a page with pictures, worst cases first; they go to a folder beside it.")
 @network_options
+@once_option
 def command(
-    clean: Path, rainy: Path | None, sequence: bool, live: bool, json_file: Path | None, html_file: Path | None,
-    **network: Any,
+    clean: Path, rainy: Path | None, sequence: bool, live: bool, once: bool, json_file: Path | None,
+    html_file: Path | None, **network: Any,
 ) -> None:  # fmt: skip
     """Score derained pictures or video against their clean truth.
 
     Two folders are matched by name and each picture is a stream of its own; with --sequence, and for files, both
     sides are one video. PSNR and SSIM are on Y of BT.601 and on RGB. Flicker is the error of each frame against the
-    one before along the motion of the clean side.
+    one before along the motion of the clean side. Photos are looked at twice, as `image` does.
     """
     as_video = sequence or any(path is not None and path.is_file() for path in (clean, rainy))
     if live and not as_video:
@@ -52,7 +53,7 @@ def command(
     check_model_file(network["model"])
     from streamderain.evaluation import mean_row
 
-    samples, total, derainer = _samples(rainy, clean, as_video, live, network)
+    samples, total, derainer = _samples(rainy, clean, as_video, live, network | {"twice": not once and not as_video})
     rows, gallery = _run(samples, total, clean.name, with_pictures=html_file is not None)
     if not rows:
         raise DerainError(f"{clean} has no frames; give a video that plays.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streamderain.cli.common import check_model_file, network_options
+from streamderain.cli.common import check_model_file, network_options, once_option
 from streamderain.cli.interrupt import Interruptions
 from streamderain.cli.text import one_line, sentence
 from streamderain.errors import DerainError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
 @network_options
+@once_option
 @click.option("--format", "kind", type=click.Choice(FORMATS), metavar="|".join(FORMATS),
               help="What a folder's pictures become (png); a single OUT says it by its name.")
 @click.option("--quality", type=click.IntRange(1, 100),
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 def command(
     source: Path, target: Path, profile: str, device: str, model: Path | None, strength: float, backend: str,
-    precision: str, cache_dir: Path | None, **options: Any,
+    precision: str, cache_dir: Path | None, once: bool, **options: Any,
 ) -> None:
     """Take the rain out of a photo IN, or of every picture in a folder IN.
 
@@ -53,7 +54,8 @@ def command(
 
         loaded = Derainer(
             profile=profile, device=device, model=model, strength=strength, backend=backend,
-            precision=precision, cache_dir=cache_dir, tell=lambda line: click.echo(one_line(line), err=True),
+            precision=precision, cache_dir=cache_dir, twice=not once,
+            tell=lambda line: click.echo(one_line(line), err=True),
         )  # fmt: skip
         click.echo(f"profile {loaded.profile} on {loaded.device}, {loaded.backend} in {loaded.precision}", err=True)
         return loaded
