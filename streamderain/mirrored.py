@@ -30,8 +30,7 @@ class Mirrored:
 
     def rain(self, seen: Tensor) -> Tensor:
         """As Engine.rain."""
-        other = self._engine.rain(_mirrored(seen)).flip(-1)  # a copy: a captured graph writes its next answer there
-        return (self._engine.rain(seen) + other) / 2
+        return (self._engine.rain(seen) + self._engine.rain(_mirrored(seen)).flip(-1)) / 2
 
     def run(self, seen: Tensor, height: int, width: int) -> np.ndarray:
         """As Engine.run."""
