@@ -16,6 +16,7 @@ import numpy as np
 
 from . import kernels
 
+DARK_GROUND = 0.125  # over so dark a ground "light" brightens about as much as "add" does
 SHORTEST_WAVE = 8.0  # pixels of one turn along a streak; less cannot be drawn without steps
 
 
@@ -34,7 +35,8 @@ class RainStyle:
         depth_spread: standard deviation of the logarithm of nearness, which scales length, width and fall.
         fall: pixels a typical streak falls in one frame.
         defocus: how far nearness blurs a streak beyond its growth; 0 is sharp everywhere.
-        blend: "add" brightens by the layer; "cover" moves the picture towards airlight by it.
+        blend: "add" brightens by the layer; "cover" moves the picture towards airlight by it; "light" does so in the
+            light that falls on the sensor, so that rain stands out before dark ground and is lost before bright.
         airlight: colour that covering drops take, 0..1 for each of RGB.
         veil: uniform brightening by drops too far to be seen, 0..1.
         taper: pixels over which a streak's ends fade, as a share of its length, 0..1; 1 leaves no even middle.
@@ -56,7 +58,7 @@ class RainStyle:
     depth_spread: float
     fall: float
     defocus: float
-    blend: Literal["add", "cover"]
+    blend: Literal["add", "cover", "light"]
     airlight: tuple[float, float, float]
     veil: float
     taper: float = 0.3
@@ -144,9 +146,17 @@ def compose(clean: np.ndarray, opacity: np.ndarray, style: RainStyle) -> np.ndar
         (T, 3, H, W) float32 0..1, saturated as a sensor would.
     """
     airlight = np.asarray(style.airlight, np.float32)[:, None, None]
+    if style.blend == "light":
+        return clean + _brightened(clean, opacity[:, None], airlight)
     layer = opacity[:, None] * airlight
     rainy = clean + layer if style.blend == "add" else clean * (1 - opacity[:, None]) + layer
     return np.clip(rainy, 0, 1)
+
+
+def _brightened(clean: np.ndarray, opacity: np.ndarray, airlight: np.ndarray) -> np.ndarray:
+    """By how much drops brighten where their light and the scene's mix; a code's square is about its light."""
+    more = np.float32(2 * DARK_GROUND) * opacity * (airlight**2 - clean**2)
+    return more / np.maximum(clean + np.sqrt(clean**2 + more), 1e-6)  # the difference of two roots, exactly 0 for none
 
 
 def _oscillations(seen: float, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -15,9 +15,10 @@ from .rain import RainStyle
 
 Shower = tuple[RainStyle, ...]
 SHARES = (0.4, 0.35, 0.25)  # of showers of one, two and three kinds
-CROWDED = 0.4  # share of kinds that are seen as bands
-DRIZZLE = 0.15  # share of kinds that are fine faint drops all over
-STILL_AIR = 0.2  # share of showers that fall straight down, where a streak is easily taken for a thing that stands
+CROWDED = 0.35  # share of kinds that are seen as bands
+DRIZZLE = 0.25  # share of kinds that are fine faint drops all over
+STILL_AIR = 0.12  # share of showers that fall straight down, where a streak is easily taken for a thing that stands
+IN_LIGHT = 0.35  # share of showers that mix with the scene in its light, as before a camera
 OSCILLATING = 0.5  # share of showers whose streaks are no even lines
 SLIM = 9.0  # a streak is at least this many times as long as its deviation across
 
@@ -31,6 +32,7 @@ def random_shower(rng: np.random.Generator, scale: float = 1.0) -> Shower:
     """
     common = rain.random_style(rng, scale)
     common = replace(common, slope=0.0) if rng.random() < STILL_AIR else common
+    common = replace(common, blend="light") if rng.random() < IN_LIGHT else common
     strength = float(np.exp(rng.uniform(np.log(0.05), np.log(0.8))))
     gusts = float(rng.uniform(0.3, 1.0)) if rng.random() < 0.4 else 0.0
     oscillation = float(rng.uniform(0.3, 1.0)) if rng.random() < OSCILLATING else 0.0
@@ -77,12 +79,13 @@ def _drops(rng: np.random.Generator, scale: float) -> dict[str, Any]:
 
 def _drizzle(rng: np.random.Generator, scale: float) -> dict[str, Any]:
     """Fine short streaks all over, some grey levels bright, none of which stands out."""
-    length, width = _log_uniform(rng, 6, 24), _log_uniform(rng, 0.4, 0.65)
+    length = _log_uniform(rng, 6, 30)
+    width = min(_log_uniform(rng, 0.4, 1.1), length / SLIM)
     return {
-        "density": _log_uniform(rng, 0.3, 1.2) * 1e4 / (length * width * 2.5) / scale**2,
+        "density": _log_uniform(rng, 0.2, 1.5) * 1e4 / (length * width * 2.5) / scale**2,
         "length": length * scale,
         "width": width * scale,
-        "brightness": _log_uniform(rng, 0.015, 0.2),
+        "brightness": _log_uniform(rng, 0.02, 0.3),
         "brightness_spread": float(rng.uniform(0.2, 0.6)),
         "depth_spread": float(rng.choice([0.0, 0.2, 0.4])),
         "fall": length * scale * float(rng.uniform(1.0, 4.0)),

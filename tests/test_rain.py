@@ -134,7 +134,24 @@ def test_covering_is_a_blend_with_the_airlight():
         assert_allclose(rainy[:, channel], (1 - opacity) * clean[:, channel] + opacity * light, rtol=1e-5)
 
 
-@pytest.mark.parametrize("blend", ["add", "cover"])
+def test_in_light_rain_stands_out_before_dark_ground_and_mixes_as_light_does():
+    clean, opacity = clean_and_opacity()
+    opacity = np.maximum(opacity, 0.2)
+    rainy = rain.compose(clean, opacity, replace(STYLE, blend="light"))
+    share = 2 * rain.DARK_GROUND * opacity
+    for channel, light in enumerate(STYLE.airlight):
+        mixed = np.sqrt((1 - share) * clean[:, channel] ** 2 + share * light**2)
+        assert_allclose(rainy[:, channel], mixed, rtol=1e-5)
+    black, dark, bright = (
+        rain.compose(np.full((1, 3, 4, 4), ground, np.float32), np.full((1, 4, 4), 0.05, np.float32),
+                     replace(STYLE, blend="light", airlight=(1.0, 1.0, 1.0))).mean() - ground
+        for ground in (0.0, rain.DARK_GROUND, 0.9)
+    )  # fmt: skip
+    assert black > dark == pytest.approx(0.05, rel=0.2)
+    assert 0 < bright < 0.1 * dark
+
+
+@pytest.mark.parametrize("blend", ["add", "cover", "light"])
 def test_no_opacity_changes_nothing(blend):
     clean, opacity = clean_and_opacity()
     assert_array_equal(rain.compose(clean, 0 * opacity, replace(STYLE, blend=blend)), clean)

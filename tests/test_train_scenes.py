@@ -50,6 +50,18 @@ def test_one_photo_makes_scenes_that_are_turned_reduced_and_grey():
     assert_array_equal(scenes[3], scenery.vary(photo, 40, np.random.default_rng(3)))
 
 
+def test_noise_is_the_scenes_and_new_in_every_frame():
+    clean = np.full((2, 3, 48, 64), 0.4, np.float32)
+    layer = np.zeros_like(clean)
+    layer[:, :, :, 9] = 0.3
+    grainy, rainy = camera.noisy((clean, clean + layer), np.random.default_rng(3))
+    np.testing.assert_allclose(rainy - grainy, layer, atol=1e-6)
+    noise = grainy - clean
+    assert camera.NOISES[0] * 0.9 < noise.std() < camera.NOISES[1] * 1.2 and abs(noise.mean()) < 0.1 * noise.std()
+    assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.05
+    assert np.corrcoef(noise[0, 0].ravel(), noise[0, 1].ravel())[0, 1] > 0.7
+
+
 def test_a_coarse_sensor_keeps_differences_and_loses_detail():
     rng = np.random.default_rng(0)
     clean = rng.uniform(0.2, 0.6, (2, 3, 32, 40)).astype(np.float32)

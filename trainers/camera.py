@@ -1,4 +1,4 @@
-"""What a camera does to a rainy scene before anybody derains it: a coarser sensor, enlarged, and lossy compression."""
+"""What a camera does to a rainy scene before anybody derains it: noise, a coarser sensor, lossy compression."""
 from __future__ import annotations
 
 import cv2
@@ -6,6 +6,22 @@ import numpy as np
 
 FACTORS = (0.4, 0.85)
 QUALITIES = (25, 92)  # of JPEG
+NOISES = (0.5 / 255, 6 / 255)  # standard deviations
+
+
+def noisy(stacks: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """The same frames with the same noise of a sensor in all stacks, new in every frame, mostly alike in all channels.
+
+    Noise belongs to the scene: what tells fine rain from it is that rain has a direction.
+
+    Args:
+        stacks: each (T, 3, H, W) float32.
+    """
+    frames, channels, height, width = stacks[0].shape
+    deviation = np.float32(np.exp(rng.uniform(*np.log(NOISES))))
+    common = rng.standard_normal((frames, 1, height, width), np.float32)
+    noise = deviation * (common + np.float32(0.4) * rng.standard_normal((frames, channels, height, width), np.float32))
+    return tuple(np.clip(stack + noise, 0, 1) for stack in stacks)
 
 
 def resampled(stacks: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:

@@ -38,6 +38,7 @@ class RenderedConfig:
         structures: share of photos with thin things drawn into the scene that could be taken for rain.
         scales: range of the rain's size; 1 suits a picture 480 lines high.
         lit: share of showers that are seen near light only, as at night.
+        noisy: share of samples with the noise of a sensor.
         resampled: share of samples from a coarser sensor, enlarged.
         compressed: share of samples that went through a camera's compression.
     """
@@ -51,6 +52,7 @@ class RenderedConfig:
     structures: float = 0.3
     scales: tuple[float, float] = (0.7, 1.8)
     lit: float = 0.1
+    noisy: float = 0.15
     resampled: float = 0.15
     compressed: float = 0.25
 
@@ -89,6 +91,8 @@ class RenderedRain(Dataset[dict[str, Tensor]]):
         case = int(rng.choice(len(CASES), p=self.config.case_shares))
         clean = _vary_light(self._clean_frames(rng)[NEEDED[CASES[case]]], rng)
         rainy = self._rain_over(clean, rng)
+        if rng.random() < self.config.noisy:
+            clean, rainy = camera.noisy((clean, rainy), rng)
         if rng.random() < self.config.resampled:
             clean, rainy = camera.resampled((clean, rainy), rng)
         current = SEEN[CASES[case]]
