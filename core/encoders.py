@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .companions import MULTIPLE, SLOT_CHANNELS, SLOTS
 from .generators import tapped
-from .stream import StreamGenerator
+from .stream import BEFORE_CONTEXT, StreamGenerator
 
 Depth = Literal[16, 19]
 Statistics = tuple[float, float, float]  # of R, G and B in 0..1
@@ -217,7 +217,7 @@ class StreamEncoder(FrozenEncoder):
         self.layers = nn.Sequential(
             nn.Sequential(g.head, nn.ReLU(), g.encode2),
             nn.Sequential(g.down4, nn.ReLU(), g.encode4),
-            nn.Sequential(g.down8, nn.ReLU(), g.middle),
+            nn.Sequential(g.down8, nn.ReLU(), g.middle[:BEFORE_CONTEXT] if g.context else g.middle),
         )
         self._freeze()
 

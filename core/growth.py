@@ -4,6 +4,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .context import GlobalContext
 from .stream import StreamGenerator
 
 
@@ -34,3 +35,15 @@ def grow(small: StreamGenerator, large: StreamGenerator) -> None:
         weight[:after, before:] = 0
         weight[:after, :before] = model.weight
         bias[:after] = model.bias
+    if small.context is not None and large.context is not None:
+        _grow_context(small.context, large.context)
+
+
+def _grow_context(small: GlobalContext, large: GlobalContext) -> None:
+    """The same for what the whole picture says: each channel is read twice, above zero and below."""
+    count = len(small.say.bias)
+    for model, grown in ((small.read, large.read), (small.say, large.say)):
+        kept = grown.weight.reshape(len(grown.bias), -1, len(grown.bias))  # a view: (out, readings, in)
+        kept[:count, :, count:] = 0
+        kept[:count, :, :count] = model.weight.reshape(count, -1, count)
+        grown.bias[:count] = model.bias

@@ -6,7 +6,7 @@ numbers stay small. The ranges of the activations are measured once (calibrate) 
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from . import kernels_int8
 from .companions import CHANNELS, COST_CAP, SLOT_CHANNELS, SLOTS, CodedForm
-from .stream import StreamGenerator, decoder_reach_px, reach_px
+from .context import squeeze
+from .stream import BEFORE_CONTEXT, StreamGenerator, decoder_reach_px, reach_px
 
 Ranges = dict[str, tuple[float, float]]
+Meet = Callable[[Tensor], Tensor]  # the sum of one tensor from each of those that work on a frame
 
 KEPT = 0.8  # of a measured range: rounding the many small values finely is worth clipping the few large ones
 # but not where the last blocks find a thing of the scene in what was taken for rain: there the large ones say so
@@ -122,6 +124,7 @@ class Int8Generator:
             for name in ("encode2", "encode4", "middle", "decode4", "decode2")
         }
         self._reach, self._decoder_reach = reach_px(model.config), decoder_reach_px(model.config)
+        self._context = deepcopy(model.context)
 
     def rain(self, codes: Tensor, height: int, width: int) -> np.ndarray:
         """Estimate the rain layer.
@@ -138,7 +141,7 @@ class Int8Generator:
         return rain
 
     @torch.inference_mode()
-    def rows(self, codes: Tensor, top: int, bottom: int, rain: np.ndarray) -> None:
+    def rows(self, codes: Tensor, top: int, bottom: int, rain: np.ndarray, meet: Meet = lambda alone: alone) -> None:
         """Fill the rows from top to bottom of the rain layer, the same as of the whole but for the rounding of oneDNN.
 
         Only what they depend on is computed: more than they are in the encoder, little more in the decoder.
@@ -147,13 +150,16 @@ class Int8Generator:
             codes: as in rain.
             top, bottom: multiples of 8, but for a bottom that is the frame's height.
             rain: (3, height, width) float32.
+            meet: where other calls do the frame's other rows at the same time, it waits for them: what they all give
+                is summed. It is called once, by networks with a context.
         """
         tall = 2 * (codes.shape[2] - 2)
         first, last = max(top - self._reach, 0), min(bottom + self._reach, tall)
         x2 = self._layers["head"](codes[:, :, first // 2 : last // 2 + 2])
         x4 = self._layers["down4"](self._encoded("encode2", x2, "down4"))
         x8 = self._layers["down8"](self._encoded("encode4", x4, "down8"))
-        codes = self._encoded("middle", x8, "up4")
+        own = slice((top - first) // 8, -(-(bottom - first) // 8))
+        codes = self._middle(x8, own, tall // 8, meet)
         near, until = max(top - self._decoder_reach, 0), min(bottom + self._decoder_reach, tall)
         codes, x4, x2 = (
             x[:, :, (near - first) // places : (until - first) // places]
@@ -166,18 +172,38 @@ class Int8Generator:
         blocks = self._tail(x2)[:, :, (top - near) // 2 : -(-(bottom - near) // 2)]
         kernels_int8.unblock(_bits(blocks).reshape(*blocks.shape[2:], 12), top, rain)
 
+    def _middle(self, x8: Tensor, own: slice, rows: int, meet: Meet) -> Tensor:
+        """The blocks at an eighth of the resolution on x8, which is written into; the codes for what follows.
+
+        Args:
+            x8: of some rows of the frame.
+            own: which of them count for the frame's means; each row of the frame counts once among those who meet.
+            rows: of the whole frame.
+            meet: see rows.
+        """
+        if self._context is None:
+            return self._encoded("middle", x8, "up4")
+        seen = min(BEFORE_CONTEXT, self._depths["middle"])
+        after = f"middle.{seen}.first" if seen < self._depths["middle"] else "up4"
+        self._blocks("middle", x8, self._codes("middle.0.first" if seen else after, x8), after, until=seen)
+        counted = x8[:, :, own].float()
+        x8 += self._context(meet(squeeze(counted) * (counted.shape[2] / rows)))
+        return self._blocks("middle", x8, self._codes(after, x8), "up4", begin=seen)
+
     def _encoded(self, name: str, x: Tensor, following: str) -> Tensor:
         """Residual blocks on x, which is written into, if there are any; the codes for what follows."""
         codes = self._codes(f"{name}.0.first" if self._depths[name] else following, x)
         return self._blocks(name, x, codes, following)
 
-    def _blocks(self, name: str, x: Tensor, codes: Tensor, following: str) -> Tensor:
+    def _blocks(
+        self, name: str, x: Tensor, codes: Tensor, following: str, *, begin: int = 0, until: int | None = None
+    ) -> Tensor:
         """Residual blocks on x, which is written into; from its codes to those for what follows."""
-        depth = self._depths[name]
-        for number in range(depth):
+        end = self._depths[name] if until is None else until
+        for number in range(begin, end):
             first, second = (self._layers[f"{name}.{number}.{which}"] for which in ("first", "second"))
             change = second(first(codes, into=second.scale))
-            scale = self._scales[f"{name}.{number + 1}.first" if number + 1 < depth else following]
+            scale = self._scales[f"{name}.{number + 1}.first" if number + 1 < end else following]
             kernels_int8.add(_bits(change), _bits(x), np.float32(1 / scale.step), scale.zero, _bits(codes))
         return codes
 

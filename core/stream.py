@@ -1,7 +1,8 @@
 """The stream generator: a small encoder-decoder that sees a frame and its companions and returns the rain layer.
 
 Pixel-unshuffled input (Shi et al., CVPR 2016, run backwards), dense 3x3 residual blocks at half, quarter and eighth
-resolution, no normalisation, so that a tile equals the same place of the full frame inside the halo.
+resolution, no normalisation, so that a tile equals the same place of the full frame inside the halo, where the whole
+frame's context is known.
 """
 from __future__ import annotations
 
@@ -12,6 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from .companions import CHANNELS, MULTIPLE
+from .context import GlobalContext, squeeze
+
+BEFORE_CONTEXT = 2  # blocks at an eighth of the resolution before the whole frame is asked
 
 ProfileName = Literal["tiny", "realtime", "quality"]
 
@@ -23,22 +27,26 @@ class StreamConfig:
     Attributes:
         widths: channels at half, quarter and eighth resolution, 1 to 1024.
         blocks: residual blocks at half resolution before and after, at quarter before and after, at eighth, 0 to 64.
+        context: whether the whole frame is asked (context.py).
     """
 
     widths: tuple[int, int, int]
     blocks: tuple[int, int, int, int, int]
+    context: bool = False
 
     def __post_init__(self) -> None:
         if len(self.widths) != 3 or not all(1 <= width <= 1024 for width in self.widths):
             raise ValueError(f"widths is {self.widths}; it must be three numbers from 1 to 1024")
         if len(self.blocks) != 5 or not all(0 <= count <= 64 for count in self.blocks):
             raise ValueError(f"blocks is {self.blocks}; it must be five numbers from 0 to 64")
+        if not isinstance(self.context, bool):
+            raise ValueError(f"context is {self.context!r}; it must be true or false")
 
 
 PROFILES: dict[ProfileName, StreamConfig] = {
-    "tiny": StreamConfig(widths=(16, 32, 32), blocks=(0, 1, 1, 1, 4)),
-    "realtime": StreamConfig(widths=(32, 64, 64), blocks=(1, 1, 1, 2, 6)),
-    "quality": StreamConfig(widths=(64, 128, 128), blocks=(1, 2, 2, 2, 8)),
+    "tiny": StreamConfig(widths=(16, 32, 32), blocks=(0, 1, 1, 1, 4), context=True),
+    "realtime": StreamConfig(widths=(32, 64, 64), blocks=(1, 1, 1, 2, 6), context=True),
+    "quality": StreamConfig(widths=(64, 128, 128), blocks=(1, 2, 2, 2, 8), context=True),
 }
 
 
@@ -85,6 +93,7 @@ class StreamGenerator(nn.Module):
         self.encode4 = _blocks(quarter, before4)
         self.down8 = nn.Conv2d(quarter, eighth, 2, stride=2)
         self.middle = _blocks(eighth, middle)
+        self.context = GlobalContext(eighth) if config.context else None
         self.up4 = nn.Conv2d(eighth, quarter * 4, 1)
         self.decode4 = _blocks(quarter, after4)
         self.up2 = nn.Conv2d(quarter, half * 4, 1)
@@ -111,7 +120,8 @@ class StreamGenerator(nn.Module):
         Raises:
             AttributeError, TypeError, ValueError: this builds no network.
         """
-        return cls(StreamConfig(**{name: tuple(value) for name, value in config.items()}))
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in config.items()}
+        return cls(StreamConfig(**values))
 
     def forward(self, x: Tensor) -> Tensor:
         """Estimate the rain layer R, so that the background is B = O - R.
@@ -127,25 +137,37 @@ class StreamGenerator(nn.Module):
         x = nn.functional.pad(x, rest, mode="replicate") if any(rest) else x
         return self.from_blocks(nn.functional.pixel_unshuffle(x, 2))[..., :height, :width]
 
-    def from_blocks(self, x: Tensor) -> Tensor:
+    def from_blocks(self, x: Tensor, said: Tensor | None = None) -> Tensor:
         """The same from an input that is padded and pixel-unshuffled already, see companions.network_blocks.
 
         Args:
             x: (B, 44, H / 2, W / 2), H and W multiples of 8.
+            said: (B, eighth, 1, 1), what context gives for the frame that x is a part of; None for a whole frame.
 
         Returns:
             (B, 3, H, W).
         """
-        x2 = self.encode2(torch.relu(self.head(x)))  # (B, half, H/2, W/2)
-        x4 = self.encode4(torch.relu(self.down4(x2)))  # (B, quarter, H/4, W/4)
-        x8 = self.middle(torch.relu(self.down8(x4)))  # (B, eighth, H/8, W/8)
+        x2, x4, x8 = self._encoded(x)
+        if self.context is not None:
+            x8 = x8 + (self.context(squeeze(x8)) if said is None else said)
+        x8 = self.middle[BEFORE_CONTEXT:](x8)
         x4 = self.decode4(x4 + nn.functional.pixel_shuffle(self.up4(x8), 2))
         x2 = self.decode2(x2 + nn.functional.pixel_shuffle(self.up2(x4), 2))
         return nn.functional.pixel_shuffle(self.tail(x2), 2)
 
-    def config_dict(self) -> dict[str, list[int]]:
+    def before_context(self, x: Tensor) -> Tensor:
+        """What the context is read from, (B, eighth, H / 8, W / 8), of an x as from_blocks takes it."""
+        return self._encoded(x)[2]
+
+    def _encoded(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The feature maps at half, quarter and eighth resolution up to where the whole frame is asked."""
+        x2 = self.encode2(torch.relu(self.head(x)))
+        x4 = self.encode4(torch.relu(self.down4(x2)))
+        return x2, x4, self.middle[:BEFORE_CONTEXT](torch.relu(self.down8(x4)))
+
+    def config_dict(self) -> dict[str, list[int] | bool]:
         """The config as plain JSON values, for a checkpoint's metadata."""
-        return {name: list(value) for name, value in asdict(self.config).items()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.config).items()}
 
 
 def reach_px(config: StreamConfig) -> int:

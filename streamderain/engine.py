@@ -70,9 +70,11 @@ class Engine:
             folder=Path(cache_dir) if cache_dir else default_folder(), tell=tell,
         )  # fmt: skip
         self.backend, self._kept = prepared.backend, prepared.kept
+        features = model.before_context if isinstance(model, StreamGenerator) else model
         self._rain_of = Careful(
-            self._frame_by(prepared.network), self._frame_by(plain), model, self.device, on_cpu=_on_cpu, tell=tell
-        )
+            self._frame_by(prepared.network), self._frame_by(plain), self._frame_by(features), model, self.device,
+            on_cpu=_on_cpu, tell=tell,
+        )  # fmt: skip
 
     @torch.inference_mode()
     def rain(self, seen: Tensor) -> Tensor:
@@ -118,7 +120,7 @@ class Engine:
             raise DerainError(f"precision {precision!r} is not to be had on {self.device}; give auto, {here}")
         return precision
 
-    def _frame_by(self, network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def _frame_by(self, network: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return _frame_by(network, self.device, self._dtype)
 
 
@@ -127,16 +129,15 @@ def entrance(model: Generator) -> Callable[[Tensor], Tensor]:
     return model.from_blocks if isinstance(model, StreamGenerator) else model
 
 
-def _frame_by(
-    network: Callable[[Tensor], Tensor], device: str, dtype: torch.dtype
-) -> Callable[[Tensor], Tensor]:  # fmt: skip
-    """A network that takes batches of one as a function of single frames from anywhere."""
+def _frame_by(network: Callable[..., Tensor], device: str, dtype: torch.dtype) -> Callable[..., Tensor]:
+    """A network that takes batches of one as a function of single frames from anywhere; what else it takes stays."""
 
-    def rain_of(seen: Tensor) -> Tensor:
+    def rain_of(seen: Tensor, **more: Tensor) -> Tensor:
         # as [None] gives it, the batch has a stride that torch takes for another layout, and copies
         batch = seen.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
         batch = batch.to(device=device, dtype=dtype, memory_format=torch.channels_last)
-        return network(batch)[0].to(torch.float32, copy=True)  # a replayed CUDA graph writes into the same memory
+        # a copy, for a replayed CUDA graph writes into the same memory
+        return network(batch, **more)[0].to(torch.float32, copy=True)
 
     return rain_of
 

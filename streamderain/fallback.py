@@ -10,7 +10,7 @@ from torch import Tensor
 from streamderain.core.checkpoint import Generator
 from streamderain.core.stream import StreamGenerator, reach_px
 from streamderain.errors import DerainError
-from streamderain.tiles import in_tiles
+from streamderain.tiles import in_tiles, squeezed_in_tiles
 
 RainOf = Callable[[Tensor], Tensor]
 TILES_PX = (1024, 512, 256)
@@ -26,7 +26,8 @@ class Careful:
 
     Args:
         whole: what takes a frame, on any device, and returns its rain layer on `device`.
-        plain: the same without a compiled network, for tiles.
+        plain: the same without a compiled network, for tiles; takes `said` as StreamGenerator.from_blocks does.
+        features: StreamGenerator.before_context of a tile.
         model: the network itself, whose copy runs on the CPU.
         device: the one whose memory may be full.
         on_cpu: makes of a network on the CPU what `whole` is on the device.
@@ -34,10 +35,10 @@ class Careful:
     """
 
     def __init__(
-        self, whole: RainOf, plain: RainOf, model: Generator, device: str, *,
+        self, whole: RainOf, plain: Callable[..., Tensor], features: RainOf, model: Generator, device: str, *,
         on_cpu: Callable[[Generator], RainOf], tell: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self._whole, self._plain, self._model, self._device = whole, plain, model, device
+        self._whole, self._plain, self._features, self._model, self._device = whole, plain, features, model, device
         self._on_cpu, self._tell = on_cpu, tell
         self._tile: int | None = None  # pixels, once a whole frame did not fit
         self._cpu: RainOf | None = None
@@ -82,13 +83,21 @@ class Careful:
         for tile in TILES_PX:
             if tile <= 2 * halo or (tile >= longest if self._tile is None else tile > self._tile):
                 continue
-            rain = self._unless_full(partial(in_tiles, self._plain, tile=tile, halo=halo, device=self._device), seen)
+            rain = self._unless_full(partial(self._tiled, model, tile=tile, halo=halo), seen)
             if rain is not None:
                 if tile != self._tile:
                     self._tile = tile
                     self._tell(TILED.format(device=self._device, tile=tile))
                 return rain
         return None
+
+    def _tiled(self, model: StreamGenerator, seen: Tensor, *, tile: int, halo: int) -> Tensor:
+        """In tiles of one size, each with what the whole frame says."""
+        rain_of: RainOf = self._plain
+        if model.context is not None:
+            means = squeezed_in_tiles(self._features, seen, tile, halo)
+            rain_of = partial(self._plain, said=model.context(means.to(model.context.say.weight.dtype)))
+        return in_tiles(rain_of, seen, tile, halo, self._device)
 
     def _from_cpu(self, seen: Tensor) -> Tensor:
         assert self._cpu is not None

@@ -1,21 +1,24 @@
 """The two halves of a frame side by side, each in its own threads, for a network that is waited for.
 
-Spread over all cores, a network of small layers meets at the end of every layer (see overlap.py). Halves meet once, but
-both compute what lies between them as far as the network looks, so they pay off where that is little of the frame.
+Spread over all cores, a network of small layers meets at the end of every layer (see overlap.py). Halves meet at the
+end, and once where the whole frame is asked (context.py), but both compute what lies between them as far as the network
+looks, so they pay off where that is little of the frame.
 """
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, BrokenBarrierError, Lock
 
 import torch
+from torch import Tensor
 
 from streamderain.core.companions import MULTIPLE
 
 WORTH = 0.8  # of a half: how far the network may look beyond it
 
-Rows = Callable[[int, int], None]  # does the rows from the first to before the second
+Meet = Callable[[Tensor], Tensor]
+Rows = Callable[[int, int, Meet], None]  # does the rows from the first to before the second
 
 
 class Halves:
@@ -28,17 +31,54 @@ class Halves:
     def __init__(self, reach: int) -> None:
         self._reach, self._threads = reach, torch.get_num_threads()
         self._executor = _executor(self._threads // 2) if self._threads % 2 == 0 else None
+        self._busy = Lock()  # halves of two frames would wait for each other in two threads
 
     def run(self, work: Rows, height: int) -> None:
-        """Do all rows of a frame. In a thread that has not all of torch's threads they are done as a whole."""
+        """Do all rows of a frame. In a thread that has not all of torch's threads they are done as a whole.
+
+        Args:
+            work: takes rows and what sums a tensor over all parts of the frame, which all call equally often.
+            height: of the frame.
+        """
         middle = -(-height // (2 * MULTIPLE)) * MULTIPLE
         alone = self._executor is None or torch.get_num_threads() < self._threads
         if alone or self._reach > WORTH * (height - middle):
-            work(0, height)
+            work(0, height, _alone)
             return
         assert self._executor is not None
-        for done in [self._executor.submit(work, 0, middle), self._executor.submit(work, middle, height)]:
-            done.result()
+        meeting = _Meeting()
+        with self._busy:
+            halves = [self._executor.submit(meeting.attend, work, *rows) for rows in ((0, middle), (middle, height))]
+            failed = [error for half in halves if (error := half.exception()) is not None]
+        # a half that waited in vain says less than the one it waited for
+        for error in sorted(failed, key=lambda error: isinstance(error, BrokenBarrierError)):
+            raise error
+
+
+class _Meeting:
+    """Where the two halves of one frame sum what they found."""
+
+    def __init__(self) -> None:
+        self._barrier, self._parts = Barrier(2), list[Tensor]()
+
+    def attend(self, work: Rows, top: int, bottom: int) -> None:
+        """Do one half; if it fails the other does not wait for it."""
+        try:
+            work(top, bottom, self._sum)
+        except BaseException:
+            self._barrier.abort()
+            raise
+
+    def _sum(self, part: Tensor) -> Tensor:
+        self._parts.append(part)
+        self._barrier.wait()
+        one, other = self._parts[-2:]
+        self._barrier.wait()  # before a next meeting adds to the parts
+        return one + other
+
+
+def _alone(part: Tensor) -> Tensor:
+    return part
 
 
 def _executor(share: int) -> ThreadPoolExecutor:

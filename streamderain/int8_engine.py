@@ -43,7 +43,7 @@ class Int8Engine:
             (3, height, width) float32, rain in units of the 0..1 RGB.
         """
         rain = np.empty((3, height, width), np.float32)
-        self._halves.run(lambda top, bottom: self._network.rows(seen[None], top, bottom, rain), height)
+        self._halves.run(lambda top, bottom, meet: self._network.rows(seen[None], top, bottom, rain, meet), height)
         return rain
 
     def rain(self, seen: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""A network without normalisation run piece by piece: a tile equals the same place of the whole inside its halo."""
+"""A network without normalisation run piece by piece: a tile equals the same place of the whole inside its halo.
+
+What the whole frame says (context.py) is found first, in tiles as well, and given to each.
+"""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -6,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from streamderain.core.context import squeeze
 
 _BLOCK = 2  # pixels of a place of what the network sees, see companions.network_blocks
 
@@ -57,12 +62,40 @@ def in_tiles(rain_of: Callable[[Tensor], Tensor], seen: Tensor, tile: int, halo:
     Returns:
         (3, H, W) float32.
     """
+    rain = torch.empty((3, *(side * _BLOCK for side in seen.shape[1:])), device=device)
+    for rows, columns, part in _parts(seen, tile, halo):
+        found = rain_of(part)[:, rows.keep - rows.start :, columns.keep - columns.start :]
+        place = rain[:, rows.keep : rows.until, columns.keep : columns.until]
+        place.copy_(found[:, : place.shape[1], : place.shape[2]])
+    return rain
+
+
+def squeezed_in_tiles(features_of: Callable[[Tensor], Tensor], seen: Tensor, tile: int, halo: int) -> Tensor:
+    """The means that a frame's context is read from, tile by tile.
+
+    Args:
+        features_of: takes what the network sees of a tile and returns StreamGenerator.before_context of it, (C, h, w).
+        seen, tile, halo: as in in_tiles.
+
+    Returns:
+        (1, 2 * C) float32 on the features' device, see context.squeeze.
+    """
+    means: Tensor | None = None
+    for rows, columns, part in _parts(seen, tile, halo):
+        found = features_of(part)
+        step = part.shape[1] // found.shape[1]
+        tall, wide = ((span.until - span.keep) // _BLOCK // step for span in (rows, columns))
+        top, left = ((span.keep - span.start) // _BLOCK // step for span in (rows, columns))
+        counted = found[None, :, top : top + tall, left : left + wide].float()
+        share = squeeze(counted) * (tall * wide * step**2 / (seen.shape[1] * seen.shape[2]))
+        means = share if means is None else means + share
+    assert means is not None  # there is at least one tile
+    return means
+
+
+def _parts(seen: Tensor, tile: int, halo: int) -> Iterator[tuple[Span, Span, Tensor]]:
+    """Each tile's rows, its columns and what the network sees of it."""
     height, width = (side * _BLOCK for side in seen.shape[1:])
-    rain = torch.empty((3, height, width), device=device)
     for rows in spans(height, tile, halo):
         for columns in spans(width, tile, halo):
-            part = seen[:, rows.start // 2 : rows.stop // 2, columns.start // 2 : columns.stop // 2]
-            found = rain_of(part)[:, rows.keep - rows.start :, columns.keep - columns.start :]
-            place = rain[:, rows.keep : rows.until, columns.keep : columns.until]
-            place.copy_(found[:, : place.shape[1], : place.shape[2]])
-    return rain
+            yield rows, columns, seen[:, rows.start // 2 : rows.stop // 2, columns.start // 2 : columns.stop // 2]

@@ -9,12 +9,12 @@ from streamderain.core.single_frame import SingleFrameDerainer
 from streamderain.core.stream import StreamConfig, StreamGenerator
 
 
-def stream(widths=(8, 8, 8), blocks=(1, 1, 1, 1, 1), seed=0):
+def stream(widths=(8, 8, 8), blocks=(1, 1, 1, 1, 1), seed=0, context=False):
     """A small network with companions whose every layer counts."""
     torch.manual_seed(seed)
-    model = StreamGenerator(StreamConfig(widths=widths, blocks=blocks)).eval()
+    model = StreamGenerator(StreamConfig(widths=widths, blocks=blocks, context=context)).eval()
     for module in model.modules():
-        if isinstance(module, torch.nn.Conv2d):
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
             torch.nn.init.normal_(module.weight, std=0.5 / module.weight[0].numel() ** 0.5)
     return model
 

@@ -340,6 +340,17 @@ def ssim_map(a, b):
 
 
 # --- int8: one value at a time ---
+def squeezed(x):
+    """For each picture and channel the mean of what is above zero, then, for each channel, of what is below."""
+    batch, channels, height, width = x.shape
+    out = np.zeros((batch, 2 * channels))
+    for b in range(batch):
+        for c in range(channels):
+            for value in x[b, c].ravel():
+                out[b, c if value > 0 else channels + c] += abs(float(value)) / (height * width)
+    return out
+
+
 def quantised(values, step, zero):
     """Codes of float values, rounded to the nearest with halves up, clamped to a byte."""
     return np.clip(np.floor(values.astype(np.float64) / step + zero + 0.5), 0, 255).astype(np.uint8)

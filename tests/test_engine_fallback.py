@@ -28,18 +28,19 @@ class Small:
         self.room, self.spared, self.seen = room, spared, []
         self.place = 4 if model.family == "stream" else 1
 
-    def __call__(self, seen):
+    def __call__(self, seen, **said):
         self.seen.append(tuple(seen.shape[1:]))
         if self.spared or seen.shape[1] * seen.shape[2] * self.place > self.room:
             self.spared = max(self.spared - 1, 0)
             raise FULL
-        return self.network(seen[None])[0]
+        return self.network(seen[None], **said)[0]
 
 
 def careful(model, memory):
     """What is under test, with its announcements."""
     told = []
-    made = Careful(memory, memory, model, "cpu", on_cpu=engine._on_cpu, tell=told.append)
+    features = engine._frame_by(getattr(model, "before_context", model), "cpu", torch.float32)
+    made = Careful(memory, memory, features, model, "cpu", on_cpu=engine._on_cpu, tell=told.append)
     return made, told
 
 
@@ -48,9 +49,9 @@ def expected_of(model, seen):
         return model(seen[None])[0] if model.family != "stream" else model.from_blocks(seen[None])[0]
 
 
-@pytest.fixture
-def model():
-    return stream(blocks=(0, 0, 0, 0, 0))
+@pytest.fixture(params=[False, True], ids=["", "context"])
+def model(request):
+    return stream(blocks=(0, 0, 0, 0, 0), context=request.param)
 
 
 def frame(height=320, width=640):
@@ -157,7 +158,8 @@ def test_no_room_for_the_frame_itself_is_the_users_trouble(model):
             raise FULL
 
     made = Careful(
-        Small(model, 1), Small(model, 1), model, "cpu", on_cpu=lambda _: lambda seen: Full(), tell=lambda _: None
+        Small(model, 1), Small(model, 1), Small(model, 1), model, "cpu",
+        on_cpu=lambda _: lambda seen: Full(), tell=lambda _: None,
     )  # fmt: skip
     with pytest.raises(DerainError, match=r"no room for a single frame; .* --device cpu"):
         made(frame(64, 64))

@@ -6,8 +6,9 @@ import torch
 from engine_fakes import stream
 from numpy.testing import assert_allclose
 
+from streamderain.core.context import squeeze
 from streamderain.core.stream import PROFILES, StreamConfig, reach_px
-from streamderain.tiles import Span, in_tiles, spans
+from streamderain.tiles import Span, in_tiles, spans, squeezed_in_tiles
 
 CONFIGS = [(0, 0, 0, 0, 0), (1, 1, 1, 1, 1), (1, 0, 0, 2, 0), (0, 2, 1, 0, 1), (2, 1, 0, 1, 2)]
 
@@ -79,6 +80,27 @@ def test_tiles_are_the_whole_frame(blocks, height, width, more):
     assert_allclose(found.numpy(), whole.float().numpy(), rtol=0, atol=1e-7)
     assert len(sizes) > 1 or 2 * halo + more >= max(height, width)
     assert len(set(sizes)) == 1  # one shape for all
+
+
+@pytest.mark.parametrize("height, width, more", [(136, 200, 8), (208, 136, 24), (48, 256, 16)])
+def test_tiles_find_what_the_whole_frame_says(height, width, more):
+    model = stream(blocks=(0, 0, 0, 0, 3), context=True).double()
+    halo = reach_px(model.config)
+    seen = torch.rand(44, height // 2, width // 2, dtype=torch.float64)
+
+    def features_of(part):
+        return model.before_context(part[None])[0]
+
+    with torch.inference_mode():
+        means = squeezed_in_tiles(features_of, seen, 2 * halo + more, halo)
+        whole = squeeze(features_of(seen)[None])
+        said = model.context(means.double())
+        found = in_tiles(lambda part: model.from_blocks(part[None], said=said)[0], seen, 2 * halo + more, halo, "cpu")
+        expected = model.from_blocks(seen[None])[0]
+        without = model.from_blocks(seen[None], said=torch.zeros_like(said))[0]
+    assert_allclose(means.numpy(), whole.float().numpy(), rtol=1e-5)
+    assert_allclose(found.numpy(), expected.float().numpy(), rtol=0, atol=1e-5)
+    assert (without - expected).abs().max() > 1e-3
 
 
 def test_a_halo_too_small_shows():

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_stream import SMALL, randomised
+from test_stream import ASKING, SMALL, randomised
 
 from streamderain.core.companions import CHANNELS
 from streamderain.core.growth import grow
@@ -21,6 +21,22 @@ def fresh(config, seed=1):
 @pytest.mark.parametrize("config", [SMALL, LARGE])
 def test_the_function_stays_the_same(config):
     small, large = randomised(), fresh(config)
+    grow(small, large)
+    with torch.inference_mode():
+        torch.testing.assert_close(large(FRAME), small(FRAME), rtol=1e-4, atol=1e-5)
+
+
+def test_a_context_grows_too():
+    small, large = randomised(ASKING), fresh(replace(LARGE, blocks=(2, 1, 3, 1, 4), context=True))
+    grow(small, large)
+    with torch.inference_mode():
+        torch.testing.assert_close(large(FRAME), small(FRAME), rtol=1e-4, atol=1e-5)
+        small.context.say.weight += 1
+        assert (large(FRAME) - small(FRAME)).abs().max() > 1e-3
+
+
+def test_a_context_that_is_new_says_nothing_yet():
+    small, large = randomised(), fresh(replace(LARGE, context=True))
     grow(small, large)
     with torch.inference_mode():
         torch.testing.assert_close(large(FRAME), small(FRAME), rtol=1e-4, atol=1e-5)

@@ -25,7 +25,7 @@ def calls_of(halves, height):
     """Which rows were asked for, in which thread, with how many of torch's threads."""
     calls, both = [], threading.Lock()
 
-    def work(top, bottom):
+    def work(top, bottom, _meet):
         with both:
             calls.append((top, bottom, threading.current_thread().name, torch.get_num_threads()))
 
@@ -69,12 +69,52 @@ def test_later_threads_begin_with_all_threads(two_threads):
 
 
 def test_an_error_in_a_half_is_the_callers(two_threads):
-    def work(top, _bottom):
+    def work(top, _bottom, _meet):
         if top:
             raise MemoryError("the lower half")
 
     with pytest.raises(MemoryError, match="the lower half"):
         Halves(8).run(work, 480)
+
+
+@pytest.mark.parametrize("height", [480, 64])
+def test_halves_sum_what_they_found_and_a_whole_has_it_alone(two_threads, height):
+    heard = []
+
+    def work(top, bottom, meet):
+        for factor in (1, 10):  # as often as they like
+            heard.append(meet(torch.tensor([float(bottom - top) * factor])).item())
+
+    Halves(64).run(work, height)
+    assert sorted(heard) == sorted([height, 10.0 * height] * (2 if height == 480 else 1))
+
+
+@pytest.mark.parametrize("failing", [0, 240])
+def test_a_half_does_not_wait_for_one_that_failed(two_threads, failing):
+    def work(top, _bottom, meet):
+        if top == failing:
+            raise MemoryError("this half")
+        meet(torch.zeros(1))
+
+    halves = Halves(8)
+    with pytest.raises(MemoryError, match="this half"):
+        halves.run(work, 480)
+    assert len(calls_of(halves, 480)) == 2  # and the next frame is as any other
+
+
+def test_frames_of_two_threads_do_not_wait_for_each_other_in_vain(two_threads):
+    halves = Halves(8)
+
+    def frames():
+        for _ in range(20):
+            halves.run(lambda top, bottom, meet: meet(torch.zeros(1)) and None, 480)
+
+    threads = [threading.Thread(target=frames, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=20)
+        assert not thread.is_alive()
 
 
 @native

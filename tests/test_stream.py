@@ -1,12 +1,16 @@
 """The stream generator: what it costs, which sizes it takes, and how far a pixel reaches."""
+import json
+
 import pytest
 import torch
 from torch import nn
 
 from streamderain.core.companions import CHANNELS
-from streamderain.core.stream import PROFILES, StreamConfig, StreamGenerator, mac_per_pixel
+from streamderain.core.context import squeeze
+from streamderain.core.stream import PROFILES, StreamConfig, StreamGenerator, mac_per_pixel, reach_px
 
 SMALL = StreamConfig(widths=(4, 6, 8), blocks=(1, 0, 1, 1, 1))
+ASKING = StreamConfig(widths=(4, 6, 8), blocks=(1, 0, 1, 1, 3), context=True)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -117,16 +121,38 @@ def test_a_tile_with_its_halo_equals_the_full_frame():
     torch.testing.assert_close(tile, whole, rtol=0, atol=1e-5)  # other sizes may sum in another order
 
 
-def test_a_batch_equals_its_samples():
-    model = randomised()
+def test_with_a_context_every_place_hears_of_every_other():
+    model = randomised(ASKING)
+    x = torch.rand(1, CHANNELS, 160, 160)
+    touched = x.clone()
+    touched[..., :8, :8] += 1
+    with torch.inference_mode():
+        assert (model(x) != model(touched))[..., 150:, 150:].any()
+
+
+def test_a_tile_that_is_told_what_the_frame_says_equals_it():
+    model = randomised(ASKING)
+    x = torch.rand(1, CHANNELS * 4, 120, 120)
+    halo = reach_px(ASKING) // 2
+    with torch.inference_mode():
+        said = model.context(squeeze(model.before_context(x)))
+        whole = model.from_blocks(x)[..., 2 * halo : 2 * halo + 16, :]
+        tile = model.from_blocks(x[:, :, : 2 * halo + 8], said)[..., 2 * halo : 2 * halo + 16, :]
+    torch.testing.assert_close(tile, whole, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("config", [SMALL, ASKING])
+def test_a_batch_equals_its_samples(config):
+    model = randomised(config)
     x = torch.rand(3, CHANNELS, 24, 16)
     with torch.inference_mode():
         together, alone = model(x), torch.cat([model(sample[None]) for sample in x])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 
-def test_gradients_reach_every_parameter():
-    model = randomised().train()
+@pytest.mark.parametrize("config", [SMALL, ASKING])
+def test_gradients_reach_every_parameter(config):
+    model = randomised(config).train()
     model(torch.rand(1, CHANNELS, 16, 16)).square().mean().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
@@ -134,8 +160,13 @@ def test_gradients_reach_every_parameter():
 
 
 def test_the_config_as_plain_values_rebuilds_it():
-    plain = StreamGenerator(SMALL).config_dict()
-    assert plain == {"widths": [4, 6, 8], "blocks": [1, 0, 1, 1, 1]}
+    plain = json.loads(json.dumps(StreamGenerator(ASKING).config_dict()))
+    assert plain == {"widths": [4, 6, 8], "blocks": [1, 0, 1, 1, 3], "context": True}
+    assert StreamGenerator.from_config(plain).config == ASKING
+
+
+def test_a_config_from_before_there_was_a_context_has_none():
+    plain = {"widths": [4, 6, 8], "blocks": [1, 0, 1, 1, 1]}
     assert StreamGenerator.from_config(plain).config == SMALL
 
 
@@ -148,6 +179,11 @@ def test_an_unknown_profile_is_named():
 def test_widths_out_of_range(widths):
     with pytest.raises(ValueError, match="it must be three numbers from 1 to 1024"):
         StreamConfig(widths, (0, 0, 0, 0, 0))
+
+
+def test_a_context_that_is_no_yes_or_no():
+    with pytest.raises(ValueError, match="context is 2; it must be true or false"):
+        StreamConfig((4, 4, 4), (0, 0, 0, 0, 0), 2)
 
 
 @pytest.mark.parametrize("blocks", [(0, 0), (0, 0, 0, 0, -1), (10**9, 0, 0, 0, 0)])

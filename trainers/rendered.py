@@ -43,7 +43,7 @@ class RenderedConfig:
         compressed: share of samples that went through a camera's compression.
     """
 
-    crop_size: int = 160
+    crop_size: int = 240
     rain_free: float = 0.33
     video_share: float = 0.25
     case_shares: tuple[float, float, float, float] = (0.34, 0.18, 0.08, 0.40)

@@ -63,7 +63,7 @@ class StreamTrainingConfig:
     data: RenderedConfig = field(default_factory=RenderedConfig)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=16_000, batch_size=6, schedule="cosine", warmup=200, clip=1.0, ema=0.999, bf16=True
+            steps=16_000, batch_size=3, schedule="cosine", warmup=200, clip=1.0, ema=0.999, bf16=True
         )
     )
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=1e-3, betas=(0.9, 0.999), weight_decay=1e-4))
