@@ -104,8 +104,8 @@ def test_defaults_are_the_papers(number, method, key):
 
 def test_the_weights_that_ship_were_made_with_these():
     found = as_dict(StreamTrainingConfig())
-    expected = {"train.steps": 16_000, "train.batch_size": 6, "train.schedule": "cosine", "train.ema": 0.999,
-                "optim.lr": 1e-3, "optim.betas": [0.9, 0.999], "optim.weight_decay": 1e-4, "data.crop_size": 160,
+    expected = {"train.steps": 16_000, "train.batch_size": 3, "train.schedule": "cosine", "train.ema": 0.999,
+                "optim.lr": 1e-3, "optim.betas": [0.9, 0.999], "optim.weight_decay": 1e-4, "data.crop_size": 240,
                 "loss.squared_steps": 400, "loss.edges": 0.25, "network.profile": "realtime"}  # fmt: skip
     assert {key: found[key] for key in expected} == expected
 

@@ -27,12 +27,14 @@ def test_every_structure_is_thin_and_seeded(kind):
 
 def test_structures_are_drawn_into_a_copy_and_go_both_ways():
     grey = np.full((128, 128, 3), 110, np.uint8)
-    lighter = darker = 0
+    lighter = darker = coloured = 0
     for seed in range(40):
         drawn = structures.draw(grey, np.random.default_rng(seed))
         assert (drawn.shape, drawn.dtype) == (grey.shape, np.uint8)
-        lighter, darker = lighter + (drawn.max() > 120), darker + (drawn.min() < 100)
+        lighter, darker = lighter + (drawn.max() > 120), darker + (drawn.max(axis=2).min() < 100)
+        coloured += np.ptp(drawn.astype(int), axis=2).max() > 60
     assert (grey == 110).all()
+    assert 0.1 * 40 < coloured < 0.6 * 40
     assert lighter > 2 * darker > 0  # rain is bright, so bright things are what must be told from it
 
 

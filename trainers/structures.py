@@ -4,6 +4,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+COLOURED = 0.4  # share of structures of any colour; rain has nearly none
 _FINE = 4  # fractional bits of the coordinates that OpenCV draws by
 
 
@@ -28,7 +29,8 @@ def _one(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     sigma = float(rng.uniform(0, 1.0))
     mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), sigma)) if sigma > 0.3 else mask
     bright = rng.random() < 0.75  # rain is bright
-    colour = (rng.uniform(150, 255) if bright else rng.uniform(0, 80)) * rng.uniform(0.85, 1.0, 3)
+    tint = rng.uniform(0.25 if rng.random() < COLOURED else 0.85, 1.0, 3)
+    colour = (rng.uniform(150, 255) if bright else rng.uniform(0, 80)) * tint
     cover = mask[:, :, None] * np.float32(rng.uniform(0.15, 1.0) / 255)
     return np.rint(picture * (1 - cover) + colour.astype(np.float32) * cover).astype(np.uint8)
 
@@ -85,7 +87,8 @@ def _text(mask: np.ndarray, rng: np.random.Generator) -> None:
     for _ in range(int(rng.integers(1, 4))):
         words = bytes(rng.choice(signs, int(rng.integers(3, 16)))).decode()
         place = (int(rng.uniform(-0.2, 0.7) * width), int(rng.uniform(0.1, 1.0) * height))
-        size, thick = float(rng.uniform(0.35, 1.4)), int(rng.integers(1, 3))
+        size = float(np.exp(rng.uniform(np.log(0.35), np.log(2.5))))
+        thick = int(rng.integers(1, 3 + round(2 * size)))
         cv2.putText(mask, words, place, int(rng.choice([cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX])), size, 255,
                     thick, cv2.LINE_AA)  # fmt: skip
 
