@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from . import kernels_int8
 from .companions import CHANNELS, COST_CAP, SLOT_CHANNELS, SLOTS, CodedForm
-from .context import squeeze
 from .stream import BEFORE_CONTEXT, StreamGenerator, decoder_reach_px, reach_px
 
 Ranges = dict[str, tuple[float, float]]
@@ -185,10 +184,15 @@ class Int8Generator:
             return self._encoded("middle", x8, "up4")
         seen = min(BEFORE_CONTEXT, self._depths["middle"])
         after = f"middle.{seen}.first" if seen < self._depths["middle"] else "up4"
-        self._blocks("middle", x8, self._codes("middle.0.first" if seen else after, x8), after, until=seen)
-        counted = x8[:, :, own].float()
-        x8 += self._context(meet(squeeze(counted) * (counted.shape[2] / rows)))
-        return self._blocks("middle", x8, self._codes(after, x8), "up4", begin=seen)
+        scale = self._scales[after]
+        codes = self._blocks("middle", x8, self._codes("middle.0.first" if seen else after, x8), after, until=seen)
+        _, channels, _, width = x8.shape
+        sums = np.zeros((2, channels))
+        kernels_int8.squeeze(_bits(x8).reshape(-1, width, channels)[own].reshape(-1, channels), sums)
+        said = self._context(meet(torch.from_numpy(sums.reshape(1, -1) / (rows * width)).float()))
+        everywhere = said.to(torch.bfloat16).expand_as(x8).contiguous(memory_format=torch.channels_last)
+        kernels_int8.add(_bits(everywhere), _bits(x8), np.float32(1 / scale.step), scale.zero, _bits(codes))
+        return self._blocks("middle", x8, codes, "up4", begin=seen)
 
     def _encoded(self, name: str, x: Tensor, following: str) -> Tensor:
         """Residual blocks on x, which is written into, if there are any; the codes for what follows."""

@@ -60,6 +60,17 @@ def add(change, bits, per_unit, zero, out):
         _coded(values, per_unit, zero, out[begin : begin + _CHUNK])
 
 
+@njit(nogil=True, cache=True)
+def squeeze(bits, out):
+    """Add to out (2, C) float64 the sums over bits (N, C), bfloat16, of what is above zero and of what is below."""
+    values = np.empty(bits.shape[1], np.float32)
+    for n in range(bits.shape[0]):
+        _widened(bits[n], values)
+        for c in range(values.shape[0]):
+            out[0, c] += max(values[c], np.float32(0))
+            out[1, c] += max(-values[c], np.float32(0))
+
+
 @njit(cache=True)
 def _enlarged_row(small, below, out):
     """Fill out (w * C,), pairs of bfloat16 in words, with one of the two rows that small (w, 2, C) makes."""

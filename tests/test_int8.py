@@ -48,6 +48,15 @@ def test_add_matches_naive(count):
     assert_array_equal(change_bits, bfloat16(change)[1])
 
 
+@pytest.mark.parametrize("count, channels", [(1, 1), (35, 8), (300, 33)])
+def test_squeeze_matches_naive_and_adds_to_what_is_there(count, channels):
+    values, bits = bfloat16(np.random.default_rng(count).normal(size=(count, channels)))
+    sums = np.ones((2, channels))
+    kernels_int8.squeeze(bits, sums)
+    expected = naive.squeezed(values.T.reshape(1, channels, 1, count)).reshape(2, channels) * count
+    assert_allclose(sums - 1, expected, rtol=1e-5, atol=1e-9)
+
+
 @pytest.mark.parametrize("size", [(1, 1, 2), (3, 5, 4), (2, 7, 16)])
 def test_add_enlarged_matches_naive(size):
     height, width, channels = size
