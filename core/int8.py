@@ -123,7 +123,8 @@ class Int8Generator:
             for name in ("encode2", "encode4", "middle", "decode4", "decode2")
         }
         self._reach, self._decoder_reach = reach_px(model.config), decoder_reach_px(model.config)
-        self._context = deepcopy(model.context)
+        # in float64, so that its bfloat16 is the same however many threads or halves summed it
+        self._context = deepcopy(model.context).double() if model.context is not None else None
 
     def rain(self, codes: Tensor, height: int, width: int) -> np.ndarray:
         """Estimate the rain layer.
@@ -189,7 +190,7 @@ class Int8Generator:
         _, channels, _, width = x8.shape
         sums = np.zeros((2, channels))
         kernels_int8.squeeze(_bits(x8).reshape(-1, width, channels)[own].reshape(-1, channels), sums)
-        said = self._context(meet(torch.from_numpy(sums.reshape(1, -1) / (rows * width)).float()))
+        said = self._context(meet(torch.from_numpy(sums.reshape(1, -1) / (rows * width))))
         everywhere = said.to(torch.bfloat16).expand_as(x8).contiguous(memory_format=torch.channels_last)
         kernels_int8.add(_bits(everywhere), _bits(x8), np.float32(1 / scale.step), scale.zero, _bits(codes))
         return self._blocks("middle", x8, codes, "up4", begin=seen)

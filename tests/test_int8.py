@@ -159,8 +159,7 @@ def test_rows_are_the_same_as_those_of_the_whole(profile, height):
         for done in [threads.submit(made.rows, codes, top, bottom, cut, meet) for top, bottom in parts]:
             done.result()
     assert whole.any()
-    # what a context says is rounded otherwise where it is summed from parts
-    assert_allclose(cut, whole, atol=0 if network.context is None else 0.01)
+    assert_array_equal(cut, whole)
 
 
 @native
