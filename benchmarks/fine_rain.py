@@ -11,11 +11,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from streamderain import weights
-from streamderain.core import rain
+from streamderain import photos, weights
+from streamderain.core import colour, rain
 from streamderain.core.rain import RainStyle
 from streamderain.derainer import Derainer
 from streamderain.pairs import list_pictures
@@ -46,10 +45,8 @@ def main() -> None:
 
 def read(path: Path) -> np.ndarray:
     """(3, H, W) float32 RGB, 0..1."""
-    picture = cv2.imread(str(path))
-    if picture is None:
-        raise SystemExit(f"{path} is no picture that OpenCV reads")
-    return np.ascontiguousarray(picture[..., ::-1].transpose(2, 0, 1)).astype(np.float32) / 255
+    frame = photos.read(path)
+    return colour.to_rgb(frame.planes, frame.format).astype(np.float32) / 255
 
 
 def style(width: float, length: float, light: float) -> RainStyle:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from streamderain.core.companions import MULTIPLE
+from streamderain.core.int8 import Meet
 
 WORTH = 0.8  # of a half: how far the network may look beyond it
 
-Meet = Callable[[Tensor], Tensor]
 Rows = Callable[[int, int, Meet], None]  # does the rows from the first to before the second
 
 
