@@ -12,6 +12,8 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import streamderain.cli  # noqa: F401  # first: OpenMP reads its setting when torch comes
@@ -23,7 +25,7 @@ from streamderain import halves, overlap
 from streamderain.bench.cases import opened_scene
 from streamderain.core import colour, companions, kernels, matching
 from streamderain.derain_file import FileJob, FileOptions
-from streamderain.derainer import Derainer
+from streamderain.derainer import Derainer, Seen
 from streamderain.report import Report
 from streamderain.stages import SEARCH
 
@@ -60,7 +62,7 @@ def _parts(video: Path) -> None:
             derainer = Derainer(profile=profile, device="cpu", precision=precision)
             derainer(frames[0])
             seen = derainer.look(frames[1], frames[2])
-            _print(f"{profile} in {precision}, and subtracting", lambda seen=seen, by=derainer: by.finish(seen))
+            _print(f"{profile} in {precision}, and subtracting", lambda seen=seen, by=derainer: _finish(by, seen))
 
 
 def _halves(video: Path, profile: str) -> None:
@@ -70,22 +72,27 @@ def _halves(video: Path, profile: str) -> None:
     seen = derainer.look(frames[1], frames[2])
     for halves.WORTH in (0.0, worth) * TURNS:
         shape = f"{profile} {'in halves' if halves.WORTH else 'as a whole'}, and subtracting, waited for"
-        _print(shape, lambda: derainer.finish(seen), clock=time.perf_counter)
+        _print(shape, lambda: _finish(derainer, seen), clock=time.perf_counter)
+
+
+def _finish(derainer: Derainer, seen: Seen) -> None:
+    """Finish a frame that may have been finished before."""
+    derainer.finish(replace(seen, derained=Future()))
 
 
 def _files(video: Path, profile: str) -> None:
-    derainer, most = Derainer(profile=profile, device="cpu"), overlap.MOST_FRAMES
+    derainer, most, in_a_row = Derainer(profile=profile, device="cpu"), overlap.MOST_FRAMES, overlap.IN_A_ROW
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out.mp4"
         for at_once in (most, 1) * TURNS:
-            overlap.MOST_FRAMES = at_once
+            overlap.MOST_FRAMES, overlap.IN_A_ROW = at_once, min(at_once, in_a_row)
             report, begun = Report(str(video), str(output)), time.process_time()
             with FileJob(video, output, FileOptions(overwrite=True), report) as job:
                 job.run(derainer)
             spent = 1e3 * (time.process_time() - begun) / report.frames_out
             frames = overlap.frames_at_once(derainer)
             print(f"{profile}, {frames} at once: {report.fps:.1f} fps, {spent:.1f} ms of processor time a frame")
-    overlap.MOST_FRAMES = most
+    overlap.MOST_FRAMES, overlap.IN_A_ROW = most, in_a_row
 
 
 def _print(name: str, work: Callable[[], object], clock: Callable[[], float] = time.process_time) -> None:

@@ -66,12 +66,13 @@ def stage_times(derainer: Derainer, frames: list[Frame]) -> dict[str, float]:
     field = stages.search(second, first, stages.search(second, first, None, 0), 1)
     slots = ((first, field), (first, field))
     seen = stages.beside(second, slots)
-    rain = stages.rain(seen, second.size, frames[1])
+    rain = stages.rain(seen, second.size)
     return {
         "view": back_to_back(lambda: stages.view(frames[1].with_planes(frames[1].planes), 1)),  # unknown, so it goes up
         "search": back_to_back(lambda: stages.search(second, first, field, 2)),
         "companions": back_to_back(lambda: stages.beside(second, slots)),
-        "network": back_to_back(lambda: stages.rain(seen, second.size, frames[1])),
+        "network": back_to_back(lambda: stages.rain(seen, second.size)),
+        "derained view": back_to_back(lambda: stages.derained(second, rain)),
         "subtract": back_to_back(lambda: stages.subtract(frames[1], rain, 1.0, 1)),
     }
 

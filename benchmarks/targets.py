@@ -56,8 +56,6 @@ TARGETS = (
     Target("file to file, 640x480", False, "tiny", VGA, "end_to_end.fps", 40, 60, " fps", False),
     Target("file to file, 640x480", False, "realtime", VGA, "end_to_end.fps", 20, 30, " fps", False),
     Target("published NLCL as published, 640x480", False, "tiny", VGA, "published_nlcl.slower", 150, 300, "x", False),
-    Target("the same, frames at once as in a file", False, "tiny", VGA, "published_nlcl.slower_at_once", 150, 300, "x",
-           False),
     Target("all but the network over FFmpeg's copy, 1080p", False, "tiny", HD,
            "copies.ratios.without_network_over_pyav.median", 2, 1.4, "x", True),
 )  # fmt: skip

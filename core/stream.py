@@ -28,25 +28,28 @@ class StreamConfig:
         widths: channels at half, quarter and eighth resolution, 1 to 1024.
         blocks: residual blocks at half resolution before and after, at quarter before and after, at eighth, 0 to 64.
         context: whether the whole frame is asked (context.py).
+        recurrent: whether the frame before is to be shown derained, as the network itself left it.
     """
 
     widths: tuple[int, int, int]
     blocks: tuple[int, int, int, int, int]
     context: bool = False
+    recurrent: bool = False
 
     def __post_init__(self) -> None:
         if len(self.widths) != 3 or not all(1 <= width <= 1024 for width in self.widths):
             raise ValueError(f"widths is {self.widths}; it must be three numbers from 1 to 1024")
         if len(self.blocks) != 5 or not all(0 <= count <= 64 for count in self.blocks):
             raise ValueError(f"blocks is {self.blocks}; it must be five numbers from 0 to 64")
-        if not isinstance(self.context, bool):
-            raise ValueError(f"context is {self.context!r}; it must be true or false")
+        for name in ("context", "recurrent"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise ValueError(f"{name} is {value!r}; it must be true or false")
 
 
 PROFILES: dict[ProfileName, StreamConfig] = {
-    "tiny": StreamConfig(widths=(16, 32, 32), blocks=(0, 1, 1, 1, 4), context=True),
-    "realtime": StreamConfig(widths=(32, 64, 64), blocks=(1, 1, 1, 2, 6), context=True),
-    "quality": StreamConfig(widths=(64, 128, 128), blocks=(1, 2, 2, 2, 8), context=True),
+    "tiny": StreamConfig(widths=(16, 32, 32), blocks=(0, 1, 1, 1, 4), context=True, recurrent=True),
+    "realtime": StreamConfig(widths=(32, 64, 64), blocks=(1, 1, 1, 2, 6), context=True, recurrent=True),
+    "quality": StreamConfig(widths=(64, 128, 128), blocks=(1, 2, 2, 2, 8), context=True, recurrent=True),
 }
 
 

@@ -9,7 +9,7 @@ A smaller look (scale above 1) is shrunk, enlarged and taken off on the host by 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from streamderain.engine import Engine
 from streamderain.frame import Frame, on_host
 from streamderain.mirrored import Mirrored
 from streamderain.scaling import shrunk
-from streamderain.stages import HostStages, Slot, lying, quarter_turns
+from streamderain.stages import HostStages, Slot, quarter_turns
 from streamderain.transfers import Transfers, wait
 
 
@@ -110,9 +110,15 @@ class CudaStages:
             height, width = rgb.tensor.shape[1:]
             return rgb.tensor / 255, (height, width)
 
-    def rain(self, seen: Tensor, size: tuple[int, int], frame: Frame) -> Tensor:
+    def rain(self, seen: Tensor, size: tuple[int, int]) -> Tensor:
         with self._transfers.here():
             return self._engine.rain(seen)  # not cropped: in one layout for all sizes the kernels are compiled once
+
+    def derained(self, view: CudaView, rain: Tensor) -> CudaView:
+        with self._transfers.here():
+            height, width = view.size
+            left = view.rgb.tensor - 255 * rain[:, :height, :width]
+            return replace(view, rgb=device_memory.shared(left.round_().clamp_(0, 255).to(torch.uint8)))
 
     def subtract(self, frame: Frame, rain: Tensor, strength: float, scale: int) -> Frame:
         with self._transfers.here():
@@ -127,7 +133,7 @@ class CudaStages:
         height, width = (-(-side // scale) for side in (frame.height, frame.width))
         if quarter_turns(frame) % 2:
             height, width = width, height
-        layer = lying(rain[:, :height, :width].contiguous().cpu().numpy(), here)
+        layer = rain[:, :height, :width].contiguous().cpu().numpy()
         derained = self._host.subtract(here, layer, strength, scale)
         planes: Any = self._transfers.up(derained.planes) if frame.on_device else derained.planes
         return frame.with_planes(planes)

@@ -4,13 +4,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
 import numpy as np
-from torch import Tensor
 
 from streamderain import weights
 from streamderain.core.checkpoint import CheckpointError, load_generator
@@ -19,7 +19,7 @@ from streamderain.engines import open_engine
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
 from streamderain.mirrored import Mirrored
-from streamderain.stages import Field, Slot, View, stages_for
+from streamderain.stages import Field, Rain, Slot, View, stages_for
 
 Picture = Frame | np.ndarray
 ARRAY_FORMAT = PixelFormat(family="rgb", full_range=True)
@@ -40,12 +40,14 @@ class Past:
 
     Attributes:
         views: of the frames before, newest first, at most two.
+        derained: the newest of them without its rain, as soon as that is known; see Seen.
         fields: the last match field of each role: "before" (t-1), "older" (t-2) and "after" (t+1).
         ahead: the frame that was looked at before its turn.
         number: undamaged frames seen since the reset; drives the search's random probes.
     """
 
     views: list[View] = field(default_factory=list)
+    derained: Future[View | None] | None = None
     fields: dict[str, Field] = field(default_factory=dict)
     ahead: Ahead | None = None
     number: int = 0
@@ -57,14 +59,20 @@ class Seen:
 
     Attributes:
         frame: as it came.
-        input: what the network sees.
-        size: height and width of the view.
+        view: of it; None for a network that looks at each frame alone.
+        slots: its companions.
+        before: the first companion without its rain where that is the frame before; None gives no answer, or says
+            that the network is to see it as it came.
+        derained: takes the view without its rain for the frame after; None where that could not be made, or the
+            network is not recurrent.
         strength, scale: the Derainer's, then.
     """
 
     frame: Frame
-    input: Tensor
-    size: tuple[int, int]
+    view: View | None
+    slots: tuple[Slot, Slot]
+    before: Future[View | None] | None
+    derained: Future[View | None]
     strength: float
     scale: int
 
@@ -88,6 +96,7 @@ class Derainer:
         strength, scale: as above; may be changed between frames.
         profile, device, backend, precision: what was chosen.
         companions: whether the network looks at a frame's neighbours.
+        recurrent: whether it sees the frame before as it left it.
         past: the temporal state.
         stage_ms: milliseconds spent in each stage so far; with a GPU the host's, which waits in search and subtract.
         frames: frames derained so far.
@@ -122,7 +131,7 @@ class Derainer:
         )
         self.profile, self.model = str(metadata["profile"]), path
         self.device, self.backend, self.precision = engine.device, engine.backend, engine.precision
-        self.companions = engine.companions
+        self.companions, self.recurrent = engine.companions, engine.recurrent
         self.strength, self.scale = strength, scale
         self._engine = Mirrored(engine) if twice and engine.companions else engine
         self._stages = stages_for(self._engine, tell)
@@ -158,30 +167,48 @@ class Derainer:
         return np.stack(derained.planes, axis=-1) if isinstance(frame, np.ndarray) else derained
 
     def look(self, frame: Picture, following: Picture | None = None) -> Seen:
-        """The half of the work that needs the frames' order: what the network sees; the past moves on.
+        """The part of the work that asks for no answer of the network: where the companions stand; the past moves on.
 
         Args and Raises: as above.
         """
         current = self._frame(frame)
         if self._engine.companions:
-            seen, size = self._beside_companions(current, following)
-        else:
-            with self._timed("view"):
-                seen, size = self._stages.alone(current, self.scale)
-        return Seen(current, seen, size, self.strength, self.scale)
+            return self._beside_companions(current, following)
+        return Seen(current, None, (None, None), None, Future(), self.strength, self.scale)
 
     def finish(self, seen: Seen) -> Frame:
-        """The other half, of any frame that was looked at; on the CPU several threads may do it at once."""
-        with self._timed("network"):
-            rain = self._stages.rain(seen.input, seen.size, seen.frame)
+        """The rest, of any frame that was looked at; on the CPU several threads may do it at once.
+
+        A recurrent network waits for the frame before, which must be finished or under way in another thread.
+        """
+        left = None
+        try:
+            rain = self._rain(seen)
+            if self._engine.recurrent and seen.view is not None:
+                with self._timed("companions"):
+                    left = self._stages.derained(seen.view, rain)
+        finally:
+            seen.derained.set_result(left)
         with self._timed("subtract"):
             derained = self._stages.subtract(seen.frame, rain, seen.strength, seen.scale)
         with self._lock:
             self.frames += 1
         return derained
 
-    def _beside_companions(self, frame: Frame, following: Picture | None) -> tuple[Tensor, tuple[int, int]]:
-        """What the stream generator sees, and its height and width; the past moves on."""
+    def _rain(self, seen: Seen) -> Rain:
+        """The rain layer of a frame that was looked at."""
+        if seen.view is None:
+            with self._timed("view"):
+                input, size = self._stages.alone(seen.frame, seen.scale)
+        else:
+            slots, size = _recurred(seen), seen.view.size
+            with self._timed("companions"):
+                input = self._stages.beside(seen.view, slots)
+        with self._timed("network"):
+            return self._stages.rain(input, size)
+
+    def _beside_companions(self, frame: Frame, following: Picture | None) -> Seen:
+        """What the stream generator is to see; the past moves on."""
         with self._timed("view"):
             view = self._view(frame)
             if self.past.views and self.past.views[0].size != view.size:
@@ -190,15 +217,15 @@ class Derainer:
         views, fields = self.past.views, dict(self.past.fields)
         with self._timed("search"):
             slots = self._slots(view, ahead.view if ahead else None)
-        with self._timed("companions"):
-            seen = self._stages.beside(view, slots)
+        behind = slots[0] is not None and bool(self.past.views) and slots[0][0] is self.past.views[0]
+        before, derained = self.past.derained if behind else None, Future[View | None]()
         if frame.corrupt:  # its damage decides nothing for the frames after it, not even that there was a cut
             self.past.views, self.past.fields = views, fields
         else:
-            self.past.views = [view, *self.past.views[:1]]
+            self.past.views, self.past.derained = [view, *self.past.views[:1]], derained
             self.past.number += 1
         self.past.ahead = ahead
-        return seen, view.size
+        return Seen(frame, view, slots, before, derained, self.strength, self.scale)
 
     def _frame(self, picture: Picture) -> Frame:
         """The picture as a Frame; the one looked at before is known already."""
@@ -256,6 +283,13 @@ class Derainer:
         spent = (time.perf_counter() - began) * 1e3
         with self._lock:
             self.stage_ms[stage] += spent
+
+
+def _recurred(seen: Seen) -> tuple[Slot, Slot]:
+    """A frame's companions, with the frame before as it was derained, as soon as it is."""
+    first, second = seen.slots
+    left = seen.before.result() if seen.before else None
+    return ((left, first[1]) if first and left else first), second
 
 
 def _frame_of(array: np.ndarray) -> Frame:

@@ -41,6 +41,7 @@ class Engine:
     Attributes:
         device, backend, precision: what was chosen, for reports.
         companions: whether the network looks at a frame's neighbours, or at the frame alone.
+        recurrent: whether it is to see the frame before as it left it.
         input_dtype: what `run` takes on the host.
 
     Raises:
@@ -59,6 +60,7 @@ class Engine:
         if choice.why is not None:
             tell(choice.why)
         self.companions = isinstance(model, StreamGenerator)
+        self.recurrent = isinstance(model, StreamGenerator) and model.config.recurrent
         self.precision = self._chosen(precision)
         self._dtype = DTYPES[self.precision]
         self.input_dtype = torch.bfloat16 if self._dtype == torch.bfloat16 else torch.float32

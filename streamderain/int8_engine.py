@@ -19,7 +19,7 @@ class Int8Engine:
         model: float32, with ranges.
 
     Attributes:
-        device, backend, precision, companions: as in Engine.
+        device, backend, precision, companions, recurrent: as in Engine.
         form: how the network's input is written, see companions.network_codes.
     """
 
@@ -28,6 +28,7 @@ class Int8Engine:
 
     def __init__(self, model: StreamGenerator) -> None:
         assert model.ranges is not None
+        self.recurrent = model.config.recurrent
         self.form: CodedForm | None = int8.input_form()
         self._network = int8.Int8Generator(model, model.ranges)
         self._halves = Halves(reach_px(model.config))

@@ -20,13 +20,14 @@ class Mirrored:
         engine: of a network with companions.
 
     Attributes:
-        device, backend, precision, companions, form, input_dtype: the engine's.
+        device, backend, precision, companions, recurrent, form, input_dtype: the engine's.
     """
 
     def __init__(self, engine: Engine | Int8Engine) -> None:
         self._engine = engine
         self.device, self.backend, self.precision = engine.device, engine.backend, engine.precision
-        self.companions, self.form, self.input_dtype = engine.companions, engine.form, engine.input_dtype
+        self.companions, self.recurrent = engine.companions, engine.recurrent
+        self.form, self.input_dtype = engine.form, engine.input_dtype
 
     def rain(self, seen: Tensor) -> Tensor:
         """As Engine.rain."""

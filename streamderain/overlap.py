@@ -2,7 +2,8 @@
 
 A network of small layers that is spread over all cores meets at the end of every layer, and there the fastest thread
 waits for the slowest, which the encoder may have put aside, or for one to be woken. Frames need no such meetings: what
-follows the companions depends on one frame alone.
+follows the search depends on one frame alone, or, where the network is recurrent, on what it made of the one before.
+Then one frame is in the network while the next is looked at and the one before is finished.
 """
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from streamderain.frame import Frame, on_host
 if TYPE_CHECKING:
     from streamderain.derainer import Derainer
 
+IN_A_ROW = 2  # frames of a recurrent network: more would only wait
 MOST_FRAMES = 4  # side by side: each holds its layers in memory; more cores than that are spread over a frame
 
 T = TypeVar("T")
@@ -56,16 +58,20 @@ class Running(Protocol):
     def backend(self) -> str: ...
     @property
     def companions(self) -> bool: ...
+    @property
+    def recurrent(self) -> bool: ...
 
 
 def frames_at_once(derainer: Running) -> int:
-    """How many frames are worth having side by side.
+    """How many frames are worth having under way: two of a recurrent network, of others as many as there are cores.
 
     One where a GPU or a single core does the work; where the network was compiled, for as many threads as there were
     then; and for a published network, whose layers are large enough to share and too large to have several times.
     """
     small = derainer.backend == "eager" and derainer.companions
-    return min(torch.get_num_threads(), MOST_FRAMES) if derainer.device == "cpu" and small else 1
+    if derainer.device != "cpu" or not small:
+        return 1
+    return min(torch.get_num_threads(), IN_A_ROW if derainer.recurrent else MOST_FRAMES)
 
 
 def share_of(frames: int) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +24,7 @@ from streamderain.mirrored import Mirrored
 from streamderain.scaling import enlarged, lightened, shrunk
 
 SEARCH = SearchSettings()
+_RGB = colour.PixelFormat(family="rgb", full_range=True)  # of a view
 _REACH_PX = 4  # half of a broad streak, in the smaller picture
 
 
@@ -57,8 +58,11 @@ class Stages(Protocol):
     def alone(self, frame: Frame, scale: int) -> tuple[Tensor, tuple[int, int]]:
         """What a network sees that looks at a frame alone, and its height and width."""
 
-    def rain(self, seen: Tensor, size: tuple[int, int], frame: Frame) -> Rain:
-        """The frame's rain layer from what the network sees of it; size is that of the view."""
+    def rain(self, seen: Tensor, size: tuple[int, int]) -> Rain:
+        """A view's rain layer from what the network sees of it; size is that of the view."""
+
+    def derained(self, view: Any, rain: Rain) -> Any:
+        """The view without its rain, for the slots of the next frame."""
 
     def subtract(self, frame: Frame, rain: Rain, strength: float, scale: int) -> Frame:
         """The frame without strength times the rain; on a GPU its planes stay where they were, there or on the host."""
@@ -113,12 +117,15 @@ class HostStages:
         rgb = _upright(colour.to_rgb(seen.planes, seen.format), frame)
         return frame_input(rgb), rgb.shape[1:]
 
-    def rain(self, seen: Tensor, size: tuple[int, int], frame: Frame) -> np.ndarray:
-        return lying(self._engine.run(seen, *size), frame)
+    def rain(self, seen: Tensor, size: tuple[int, int]) -> np.ndarray:
+        return self._engine.run(seen, *size)
+
+    def derained(self, view: HostView, rain: np.ndarray) -> HostView:
+        return replace(view, rgb=np.stack(colour.subtract_rain(tuple(view.rgb), rain, _RGB)))
 
     def subtract(self, frame: Frame, rain: np.ndarray, strength: float, scale: int) -> Frame:
-        frame = on_host(frame)
-        derained = frame.with_planes(colour.subtract_rain(frame.planes, rain, frame.format, strength))
+        frame, layer = on_host(frame), lying(rain, frame)
+        derained = frame.with_planes(colour.subtract_rain(frame.planes, layer, frame.format, strength))
         return lightened(frame, derained, _REACH_PX * scale) if scale > 1 else derained
 
 

@@ -16,12 +16,10 @@ RUN = {
         "profile": "tiny", "weights": "trained", "backend": "eager", "precision": "bf16", "mac_per_pixel": 7296,
         "parameters": 85404, "ms": 5.0, "best_ms": 4.0, "calls": 9, "ms_fp32": 10.0, "best_ms_fp32": 9.0,
         "ms_eager": 7.5, "best_ms_eager": 7.0, "faster_than_eager": 1.5,
-        "at_once": {"frames": 2, "ms": 4.0, "best_ms": 3.0, "calls": 5},
     },
     "published_nlcl": {
         "ms": 500.0, "best_ms": 480.0, "calls": 2, "backend": "eager", "precision": "fp32", "mac_per_pixel": 315072,
         "parameters": 316195, "slower": 100.0, "slower_best": 120.0, "slower_fp32": 50.0,
-        "slower_at_once": 125.0,
         "same": {"backend": "eager", "precision": "bf16", "ms": 250.0, "best_ms": 240.0, "calls": 2, "slower": 50.0,
                  "slower_best": 60.0},
     },

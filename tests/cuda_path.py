@@ -1,6 +1,7 @@
 """Whole frames through a device's stages against the host's; test_cuda.py runs this as it does cuda_kernels.py."""
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ class Engine:
 
     def __init__(self, model, device):
         self.device, self.companions, self.input_dtype = str(device), isinstance(model, StreamGenerator), torch.float32
+        self.recurrent = self.companions and model.config.recurrent
         self._estimate = entrance(model.to(device).eval())
 
     @torch.inference_mode()
@@ -46,9 +48,9 @@ def narrow_window(monkeypatch):
     monkeypatch.setattr(stages, "SEARCH", replace(stages.SEARCH, radius=2))
 
 
-def network():
+def network(recurrent=False):
     torch.manual_seed(1)
-    model = StreamGenerator(StreamConfig(widths=(6, 6, 6), blocks=(0, 0, 0, 0, 0)))
+    model = StreamGenerator(StreamConfig(widths=(6, 6, 6), blocks=(0, 0, 0, 0, 0), recurrent=recurrent))
     torch.nn.init.normal_(model.tail.weight, std=0.1)
     return model
 
@@ -97,6 +99,14 @@ def assert_same(tmp_path, model, frames, **options):
 
 def test_two_frames(tmp_path):
     assert_same(tmp_path, network, scene(2))
+
+
+def test_the_frame_before_is_shown_derained(tmp_path):
+    frames = scene(3, size=(24, 40))  # large enough to be known again
+    assert_same(tmp_path, partial(network, recurrent=True), frames)
+    once, again = (derain(tmp_path, network(recurrent), frames, on_device=True) for recurrent in (False, True))
+    assert_array_equal(once[0].planes[0], again[0].planes[0])
+    assert (once[2].planes[0] != again[2].planes[0]).any()
 
 
 @pytest.mark.slow

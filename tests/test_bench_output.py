@@ -44,14 +44,6 @@ def test_network_table_has_each_comparison():
     )]  # fmt: skip
 
 
-def test_frames_at_once_have_a_table_where_they_are():
-    alone = a_run(network={"profile": "quality", "at_once": None}, published_nlcl={"slower_at_once": None})
-    table = tables.at_once([RUN, alone])
-    assert table.rows == [("640x480", "tiny", "eager bf16", "2", "4.00", "125x")]
-    assert table.title in [each.title for each in tables.all_tables([RUN])]
-    assert table.title not in [each.title for each in tables.all_tables([alone])]
-
-
 def test_published_network_that_fell_back_is_marked():
     run = a_run(network={"backend": "tensorrt"})
     assert column(tables.network([run]), "NLCL alike ms") == ["250 (eager)"]
@@ -204,6 +196,5 @@ def test_targets_of_a_cpu():
     found = targets([RUN, a_run(size=[1920, 1080])])
     assert found["file to file, 640x480", "tiny"] == ("30.0 fps", "eager bf16", "no")
     assert found["published NLCL as published, 640x480", "tiny"] == ("100x", "eager bf16", "no")
-    assert found["the same, frames at once as in a file", "tiny"] == ("125x", "eager bf16", "no")
     assert found["all but the network over FFmpeg's copy, 1080p", "tiny"] == ("1.50x", "eager bf16", "target")
     assert not any("search" in what for what, _ in found)

@@ -2,7 +2,6 @@
 import copy
 import ctypes
 import mmap
-import threading
 from itertools import count
 from types import SimpleNamespace
 
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 
 from streamderain import scene, trial
-from streamderain.bench import at_once, energy, floor, gpu_search, memory, network, path, timing
+from streamderain.bench import energy, floor, gpu_search, memory, network, path, timing
 from streamderain.bench.published import published
 from streamderain.bench.rainless import NoRain
 from streamderain.core import cuda_search, device_memory, matching
@@ -150,8 +149,7 @@ def stream_file(folder, profile="tiny"):
     return weights
 
 
-def test_networks_are_compared_in_one_go(tmp_path, monkeypatch):
-    monkeypatch.setattr(network, "frames_at_once", lambda engine: 1)
+def test_networks_are_compared_in_one_go(tmp_path):
     networks = network.Networks(as_frames(drawn()), "cpu")
     assert networks.add(stream_file(tmp_path), "eager")
     assert not networks.add(stream_file(tmp_path), "eager")
@@ -161,7 +159,6 @@ def test_networks_are_compared_in_one_go(tmp_path, monkeypatch):
     assert tiny["network"]["ms"] == tiny["network"]["ms_eager"]
     for found in (tiny, realtime):
         published, same = found["published_nlcl"], found["published_nlcl"]["same"]
-        assert (found["network"]["at_once"], published["slower_at_once"]) == (None, None)
         assert (published["backend"], published["precision"], published["parameters"]) == ("eager", "fp32", 316_195)
         assert (same["backend"], same["precision"]) == ("eager", found["network"]["precision"])
         assert published["slower"] == pytest.approx(published["ms"] / found["network"]["ms"])
@@ -170,34 +167,6 @@ def test_networks_are_compared_in_one_go(tmp_path, monkeypatch):
         assert found["floor"]["times_floor"] == pytest.approx(found["network"]["ms"] / found["floor"]["ms"])
     assert tiny["published_nlcl"]["ms"] == realtime["published_nlcl"]["ms"]  # one and the same measurement
     assert tiny["floor"]["macs"] == mac_per_pixel(StreamGenerator.from_profile("tiny")) * 64 * 48
-
-
-def test_small_networks_are_timed_with_several_frames_at_once_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(network, "frames_at_once", lambda engine: 3 if engine.companions else 1)
-    networks = network.Networks(as_frames(drawn()), "cpu")
-    assert networks.add(stream_file(tmp_path), "eager")
-    (found,) = networks.measure()
-    own, published = found["network"]["at_once"], found["published_nlcl"]
-    assert own["frames"] == 3 and 0 < own["best_ms"] <= own["ms"]
-    assert published["slower_at_once"] == pytest.approx(published["ms"] / own["ms"])
-
-
-def test_frames_at_once_are_worked_on_side_by_side():
-    meeting = threading.Barrier(3, timeout=10)  # which three pass together or not at all
-    threads = set()
-
-    def work():
-        meeting.wait()
-        threads.add(threading.get_ident())
-
-    at_once.AtOnce(3).call(work)()
-    assert len(threads) == 3
-
-    def broken():
-        raise ValueError("broken")
-
-    with pytest.raises(ValueError, match="broken"):
-        at_once.AtOnce(2).call(broken)()
 
 
 def test_precision_that_is_asked_for_is_that_of_both_networks(tmp_path):

@@ -1,4 +1,5 @@
 """One frame in, one frame out: what stays the same, what the past may change, and what is refused."""
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 
@@ -29,10 +30,10 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def make_model(path, tail):
+def make_model(path, tail, recurrent=False):
     """Save a very small network whose rain is about as strong as `tail`."""
     torch.manual_seed(1)
-    model = StreamGenerator(StreamConfig(widths=(6, 6, 6), blocks=(0, 0, 0, 0, 0)))
+    model = StreamGenerator(StreamConfig(widths=(6, 6, 6), blocks=(0, 0, 0, 0, 0), recurrent=recurrent))
     torch.nn.init.normal_(model.tail.weight, std=tail)
     save_generator(path, model, profile="tiny", card={})
     return path
@@ -52,6 +53,11 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def zero(tmp_path_factory):
     return make_model(tmp_path_factory.mktemp("models") / "zero.safetensors", 0.0)
+
+
+@pytest.fixture(scope="module")
+def recurrent(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("models") / "recurrent.safetensors", 0.1, recurrent=True)
 
 
 def scene(seed, count=4, size=SIZE):
@@ -551,3 +557,86 @@ def test_engine_runs_a_published_network_in_single_precision(monkeypatch, size):
     rain = made.run(seen, *size)
     assert (rain.dtype, rain.shape) == (np.float32, (3, *size))
     assert_allclose(rain, expected, atol=1e-5)
+
+
+# --- a recurrent network sees the frame before as it left it ---
+class Watched(Derainer):
+    """Keeps the companions that the network was shown."""
+
+    def __init__(self, **options):
+        super().__init__(device="cpu", **options)
+        self.shown, beside = [], self._stages.beside
+
+        def keep(view, slots):
+            self.shown.append([slot and slot[0].rgb.transpose(1, 2, 0) for slot in slots])
+            return beside(view, slots)
+
+        self._stages.beside = keep
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_the_frame_before_is_shown_derained_and_every_other_as_it_came(recurrent, ahead):
+    watched, frames = Watched(model=recurrent), scene(3)
+    following = [*frames[1:], None] if ahead else [None] * 4
+    found = [watched(frame, after) for frame, after in zip(frames, following, strict=True)]
+    for t in range(1, 4):
+        first, second = watched.shown[t]
+        assert_array_equal(first, found[t - 1])
+        assert (first != frames[t - 1]).any()
+        other = frames[t + 1] if ahead and t < 3 else frames[t - 2] if t > 1 else None
+        assert other is None if second is None else np.array_equal(second, other)
+
+
+def test_what_is_shown_is_wholly_derained_whatever_the_strength(recurrent):
+    whole, half = Watched(model=recurrent), Watched(model=recurrent, strength=0.5)
+    for frame in scene(3):
+        whole(frame), half(frame)
+    for one, other in zip(whole.shown, half.shown, strict=True):
+        for picture, twin in zip(one, other, strict=True):
+            assert_array_equal(picture, twin)
+
+
+def test_other_networks_see_the_frame_before_as_it_came(model):
+    watched, frames = Watched(model=model), scene(3)
+    for frame in frames:
+        watched(frame)
+    for t in range(1, 4):
+        assert_array_equal(watched.shown[t][0], frames[t - 1])
+
+
+def test_a_damaged_frame_is_not_shown_to_the_next(recurrent):
+    watched, frames = Watched(model=recurrent), [as_frame(array) for array in scene(3)]
+    found = [watched(replace(frame, corrupt=t == 1)) for t, frame in enumerate(frames)]
+    assert_array_equal(watched.shown[2][0], np.stack(found[0].planes, axis=-1))
+
+
+def test_after_a_cut_nothing_from_before_is_shown(recurrent):
+    watched, frames = Watched(model=recurrent), scene(3)
+    stranger = np.random.default_rng(5).integers(0, 256, frames[0].shape, dtype=np.uint8)
+    for frame in (*frames[:2], stranger, *frames[:2]):
+        watched(frame)
+    assert watched.shown[2] == [None, None] and watched.shown[3] == [None, None]
+    assert watched.shown[4][0] is not None
+
+
+def test_a_frame_that_could_not_be_derained_is_shown_as_it_came(recurrent, monkeypatch):
+    watched, frames = Watched(model=recurrent), scene(3)
+    watched(frames[0])
+    rain = watched._stages.rain
+    monkeypatch.setattr(watched._stages, "rain", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        watched(frames[1])
+    monkeypatch.setattr(watched._stages, "rain", rain)
+    watched(frames[2])
+    assert_array_equal(watched.shown[2][0], frames[1])
+
+
+def test_frames_finished_in_threads_wait_for_the_one_before(recurrent):
+    frames = scene(3)
+    expected = run(recurrent, frames)
+    watched = Watched(model=recurrent)
+    seen = [watched.look(frame) for frame in frames]
+    with ThreadPoolExecutor(2) as executor:
+        found = list(executor.map(watched.finish, seen))
+    for one, other in zip(expected, found, strict=True):
+        assert_array_equal(one, np.stack(other.planes, axis=-1))

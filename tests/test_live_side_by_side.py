@@ -86,7 +86,7 @@ class Output(FakeOutput):
 class Network:
     """Darkens by 5; a frame is finished when its gate opens."""
 
-    device, precision, companions = "cpu", "int8", True
+    device, precision, companions, recurrent = "cpu", "int8", True, False
 
     def __init__(self, log, backend="eager"):
         self.log, self.backend, self.scale, self.strength, self.resets = log, backend, 1, 1.0, 0

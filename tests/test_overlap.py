@@ -74,11 +74,14 @@ def test_threads_are_given_back(two_cores):
         (64, {"device": "cuda:1"}, 1),
         (64, {"backend": "compile"}, 1),
         (64, {"companions": False}, 1),
+        (64, {"recurrent": True}, overlap.IN_A_ROW),
+        (1, {"recurrent": True}, 1),
     ],
 )
 def test_several_frames_only_where_small_layers_share_several_cores(monkeypatch, cores, changes, frames):
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
-    derainer = SimpleNamespace(**{"device": "cpu", "backend": "eager", "companions": True} | changes)
+    usual = {"device": "cpu", "backend": "eager", "companions": True, "recurrent": False}
+    derainer = SimpleNamespace(**usual | changes)
     assert overlap.frames_at_once(derainer) == frames
 
 

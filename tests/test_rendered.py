@@ -10,10 +10,11 @@ from numpy.testing import assert_array_equal
 from training import clips
 
 from streamderain.trainers import clips as storage
+from streamderain.trainers import rendered
 from streamderain.trainers.clips import Clip, read_clips, write_clips
 from streamderain.trainers.rendered import CASES, RenderedConfig, RenderedRain
 
-RENDERED = RenderedConfig(crop_size=32, search_radius=5, compressed=0)  # so that input less rain is the scene
+RENDERED = RenderedConfig(crop_size=32, frames=4, search_radius=5, compressed=0)  # so that input less rain is the scene
 
 
 @pytest.fixture(autouse=True)
@@ -85,10 +86,11 @@ def test_samples_have_the_shape_and_range_that_the_network_sees(kind):
     samples = RenderedRain([clip for clip in clips() if kept in (None, len(clip.frames))], RENDERED, seed=2)
     for n in range(6):
         sample = samples[n]
-        assert (sample["input"].shape, sample["input"].dtype) == ((11, 32, 32), torch.float32)
-        assert (sample["rain"].shape, sample["rain"].dtype) == ((3, 32, 32), torch.float32)
-        assert 0 <= sample["input"][:3].min() <= sample["input"][:3].max() <= 1
-        background = sample["input"][:3] - sample["rain"]
+        assert (sample["input"].shape, sample["input"].dtype) == ((4, 11, 32, 32), torch.float32)
+        assert (sample["rain"].shape, sample["rain"].dtype) == ((4, 3, 32, 32), torch.float32)
+        assert (sample["before"].shape, sample["before"].dtype) == ((4, 32, 32), torch.int64)
+        assert 0 <= sample["input"][:, :3].min() <= sample["input"][:, :3].max() <= 1
+        background = sample["input"][:, :3] - sample["rain"]
         assert -0.003 < background.min() <= background.max() < 1.003  # the input is rounded to 1/255
 
 
@@ -98,14 +100,47 @@ def test_rain_free_samples_have_exactly_no_rain():
     assert sum(bool(rainy[n]["rain"].any()) for n in range(8)) >= 7
 
 
-@pytest.mark.parametrize("case, filled", [("file", 2), ("live", 2), ("one", 1), ("empty", 0)])
+@pytest.mark.parametrize("case, filled", [("file", [1, 2, 2, 2]), ("live", [0, 1, 2, 2]), ("photo", [0, 0, 0, 0])])
 def test_cases_fill_their_slots(case, filled):
     sample = RenderedRain(clips(), only(case), seed=4)[0]
     assert CASES[int(sample["case"])] == case
-    for slot in range(2):
-        difference, cost = sample["input"][3 + 4 * slot : 6 + 4 * slot], sample["input"][6 + 4 * slot]
-        assert bool((cost == 1).all()) == (slot >= filled)
-        assert bool(difference.any()) == (slot < filled)
+    for frame, count in zip(sample["input"], filled, strict=True):
+        for slot in range(2):
+            difference, cost = frame[3 + 4 * slot : 6 + 4 * slot], frame[6 + 4 * slot]
+            assert bool((cost == 1).all()) == (slot >= count)
+            assert bool(difference.any()) == (slot < count)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_before_says_what_the_first_companion_shows(case):
+    for n in range(4):
+        sample = RenderedRain(clips(), only(case), seed=7)[n]
+        frames, before = sample["input"], sample["before"]
+        assert bool((before[0] == -1).all()) and bool((before[1:] >= 0).all()) == (case != "photo")
+        for t in range(1, 4 if case != "photo" else 0):
+            shown = frames[t - 1, :3].flatten(1)[:, before[t].flatten()].view(3, 32, 32)
+            assert torch.allclose(shown - frames[t, :3], frames[t, 3:6], atol=1e-6)
+
+
+def test_photos_of_a_sample_are_different_scenes():
+    frames = RenderedRain(clips(), replace(only("photo"), rain_free=1.0), seed=4)[0]["input"][:, :3]
+    assert all(not torch.equal(one, other) for n, one in enumerate(frames) for other in frames[:n])
+
+
+def test_a_camera_goes_on_its_way():
+    places = np.indices((200, 200)).transpose(1, 2, 0)
+    photo = np.concatenate([places, places[..., :1]], 2).astype(np.uint8)  # each pixel says where it is
+    paths = []
+    for seed in range(12):
+        frames = rendered._moved_photo(photo, 32, 5, 4.0, np.random.default_rng(seed), None)
+        assert frames.shape == (5, 3, 32, 32)
+        paths.append(frames[:, :2, 16, 16] * 255)
+    steps = np.diff(paths, axis=1)
+    standing = [not step.any() for step in steps]
+    assert 1 <= sum(standing) <= 6
+    assert np.hypot(*steps.transpose(2, 0, 1)).max() <= 4 * 1.5 * 1.5 + 1  # speed, its jerk, the zoom, whole pixels
+    straight = [step @ step.sum(0) > 0 for step, still in zip(steps, standing, strict=True) if not still]
+    assert np.mean(straight) > 0.8
 
 
 def test_no_clip_that_is_large_enough():

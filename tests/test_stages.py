@@ -45,9 +45,17 @@ def test_a_frame_goes_through_the_stages_of_the_host():
     assert host.is_cut(host.search(view, host.view(grey_frame(1), 1), None, 0))
     seen = host.beside(view, ((reference, field), None))
     assert torch.equal(seen, network_blocks(view.rgb, (Companion(reference.rgb, field), None)))
-    rain = host.rain(seen, view.size, frame)
+    rain = host.rain(seen, view.size)
     derained = host.subtract(frame, rain, 0.5, 1)
     assert_array_equal(derained.planes[0], frame.planes[0] - 13)  # 0.05 of 255 levels
+
+
+def test_a_derained_view_is_the_view_without_its_rain():
+    host = HostStages(Engine())
+    view = host.view(grey_frame(0), 1)
+    left = host.derained(view, np.full((3, 20, 28), 0.5, np.float32))
+    assert_array_equal(left.rgb, np.maximum(np.rint(view.rgb - 127.5 - 1e-6), 0).astype(np.uint8))
+    assert left.rgb.flags.c_contiguous and left.guide is view.guide
 
 
 def test_planes_on_a_device_are_fetched():
@@ -55,7 +63,7 @@ def test_planes_on_a_device_are_fetched():
     there = frame.with_planes(tuple(torch.from_numpy(plane) for plane in frame.planes))
     assert_array_equal(host.view(there, 1).rgb, host.view(frame, 1).rgb)
     assert torch.equal(host.alone(there, 2)[0], host.alone(frame, 2)[0])
-    rain = host.rain(torch.zeros(0), (20, 28), there)
+    rain = host.rain(torch.zeros(0), (20, 28))
     assert_array_equal(host.subtract(there, rain, 1.0, 1).planes[0], host.subtract(frame, rain, 1.0, 1).planes[0])
 
 
@@ -65,8 +73,8 @@ def test_a_view_is_upright_and_as_small_as_asked_and_the_rain_lies_on_the_frame(
     assert host.view(frame, scale).size == size
     seen, alone = host.alone(frame, scale)
     assert alone == size and seen.shape == (3, *size) and seen.dtype == torch.float32
-    rain = host.rain(seen, size, frame)
-    assert rain.shape == (3, 20, 28)
+    rain = host.rain(seen, size)
+    assert rain.shape == (3, *size)
     assert (host.subtract(frame, rain, 1.0, scale).planes[0] < frame.planes[0]).any()
 
 

@@ -10,7 +10,7 @@ from streamderain.core.context import squeeze
 from streamderain.core.stream import PROFILES, StreamConfig, StreamGenerator, mac_per_pixel, reach_px
 
 SMALL = StreamConfig(widths=(4, 6, 8), blocks=(1, 0, 1, 1, 1))
-ASKING = StreamConfig(widths=(4, 6, 8), blocks=(1, 0, 1, 1, 3), context=True)
+ASKING = StreamConfig(widths=(4, 6, 8), blocks=(1, 0, 1, 1, 3), context=True, recurrent=True)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -161,11 +161,11 @@ def test_gradients_reach_every_parameter(config):
 
 def test_the_config_as_plain_values_rebuilds_it():
     plain = json.loads(json.dumps(StreamGenerator(ASKING).config_dict()))
-    assert plain == {"widths": [4, 6, 8], "blocks": [1, 0, 1, 1, 3], "context": True}
+    assert plain == {"widths": [4, 6, 8], "blocks": [1, 0, 1, 1, 3], "context": True, "recurrent": True}
     assert StreamGenerator.from_config(plain).config == ASKING
 
 
-def test_a_config_from_before_there_was_a_context_has_none():
+def test_a_config_from_before_there_was_a_context_or_recurrence_has_none():
     plain = {"widths": [4, 6, 8], "blocks": [1, 0, 1, 1, 1]}
     assert StreamGenerator.from_config(plain).config == SMALL
 
@@ -181,9 +181,10 @@ def test_widths_out_of_range(widths):
         StreamConfig(widths, (0, 0, 0, 0, 0))
 
 
-def test_a_context_that_is_no_yes_or_no():
-    with pytest.raises(ValueError, match="context is 2; it must be true or false"):
-        StreamConfig((4, 4, 4), (0, 0, 0, 0, 0), 2)
+@pytest.mark.parametrize("name", ["context", "recurrent"])
+def test_a_setting_that_is_no_yes_or_no(name):
+    with pytest.raises(ValueError, match=f"{name} is 2; it must be true or false"):
+        StreamConfig((4, 4, 4), (0, 0, 0, 0, 0), **{name: 2})
 
 
 @pytest.mark.parametrize("blocks", [(0, 0), (0, 0, 0, 0, -1), (10**9, 0, 0, 0, 0)])

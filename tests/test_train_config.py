@@ -104,8 +104,8 @@ def test_defaults_are_the_papers(number, method, key):
 
 def test_the_weights_that_ship_were_made_with_these():
     found = as_dict(StreamTrainingConfig())
-    expected = {"train.steps": 16_000, "train.batch_size": 3, "train.schedule": "cosine", "train.ema": 0.999,
-                "optim.lr": 1e-3, "optim.betas": [0.9, 0.999], "optim.weight_decay": 1e-4, "data.crop_size": 240,
+    expected = {"train.steps": 16_000, "train.batch_size": 2, "train.schedule": "cosine", "train.ema": 0.999,
+                "optim.lr": 1e-3, "optim.betas": [0.9, 0.999], "optim.weight_decay": 1e-4, "data.crop_size": 192,
                 "loss.squared_steps": 400, "loss.edges": 0.25, "network.profile": "realtime"}  # fmt: skip
     assert {key: found[key] for key in expected} == expected
 
@@ -239,8 +239,9 @@ def test_sections_that_do_not_fit_together():
 @pytest.mark.parametrize("change, problem", [
     ({"crop_size": 24}, "crop_size is 24"),
     ({"crop_size": 36}, "crop_size is 36"),
-    ({"case_shares": (0.5, 0.5)}, "it must be 4 shares"),
-    ({"case_shares": (0.5, 0.5, 0.5, 0.5, 0.5)}, "that add up to 1"),
+    ({"case_shares": (0.5, 0.5)}, "it must be 3 shares"),
+    ({"case_shares": (0.5, 0.5, 0.5)}, "that add up to 1"),
+    ({"frames": 0}, "frames is 0"),
 ])
 def test_bad_sample_configs(change, problem):
     with pytest.raises(ValueError, match=problem):

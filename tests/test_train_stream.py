@@ -32,6 +32,11 @@ def a_training(start="", profile="tiny", **loss):
     )  # fmt: skip
 
 
+def a_still(inputs, rain):
+    """A batch in which no frame has a known one before it."""
+    return {"input": inputs, "rain": rain, "before": torch.full((*inputs.shape[:2], *inputs.shape[3:]), -1)}
+
+
 def a_start(folder, config):
     torch.manual_seed(5)
     network = StreamGenerator(config)
@@ -42,32 +47,49 @@ def a_start(folder, config):
 
 def test_loss_terms_match_a_hand_count():
     # one pixel of one channel is off by 0.2: 1 value of 3 x 32 x 32, and two differences of it in each direction
-    batch = {"input": torch.full((1, 11, 32, 32), 0.5), "rain": torch.zeros(1, 3, 32, 32)}
-    estimate = torch.zeros(1, 3, 32, 32)
-    estimate[0, 1, 16, 16] = 0.2
+    batch = a_still(torch.full((1, 1, 11, 32, 32), 0.5), torch.zeros(1, 1, 3, 32, 32))
+    estimate = torch.zeros(1, 1, 3, 32, 32)
+    estimate[0, 0, 1, 16, 16] = 0.2
     terms = a_training(squared=6.0, edges=0.25, ssim=0.3).generator_loss((estimate, 400), batch)
     values, differences = 3 * 32 * 32, 3 * 31 * 32
     assert terms["charbonnier"].item() == pytest.approx((0.2 + (values - 1) * 1e-3) / values, rel=1e-3)
     assert terms["squared"].item() == pytest.approx(6 * 0.04 / values, rel=1e-5)
     assert terms["edges"].item() == pytest.approx(0.25 * 2 * 0.4 / differences, rel=1e-5)
     assert 0 < terms["ssim"].item() < 0.3
+    assert terms["steady"].item() == 0
+
+
+def test_an_error_that_stays_is_steady_and_one_that_moves_with_the_scene_too():
+    # of the second frame every pixel shows the one to its left in the first, but the first column, which has no place
+    before = torch.full((1, 2, 32, 32), -1)
+    before[0, 1, :, 1:] = torch.arange(32)[:, None] * 32 + torch.arange(31)
+    batch = {**a_still(torch.rand(1, 2, 11, 32, 32), torch.zeros(1, 2, 3, 32, 32)), "before": before}
+    estimate = torch.zeros(1, 2, 3, 32, 32)
+    estimate[0, 0, 1, 16, 16] = estimate[0, 1, 1, 16, 17] = 0.2
+    at = a_training(steady=0.5)
+    assert at.generator_loss((estimate, 400), batch)["steady"].item() == 0
+    estimate[0, 1, 2, 3, 0] = 0.3  # where nothing is known
+    assert at.generator_loss((estimate, 400), batch)["steady"].item() == 0
+    estimate[0, 1, 2, 3, 4] = 0.3
+    expected = 0.5 * 0.3 / (3 * 32 * 32)
+    assert at.generator_loss((estimate, 400), batch)["steady"].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_ssim_looks_at_the_luma_of_what_is_left():
     torch.manual_seed(0)
-    batch = {"input": torch.rand(2, 11, 32, 32), "rain": torch.rand(2, 3, 32, 32) / 4}
+    batch = a_still(torch.rand(2, 1, 11, 32, 32), torch.rand(2, 1, 3, 32, 32) / 4)
     at = a_training(ssim=1.0)
     assert at.generator_loss((batch["rain"], 400), batch)["ssim"].item() == pytest.approx(0, abs=1e-6)
     weights = torch.tensor([0.299, 0.587, 0.114])
-    luma = [torch.einsum("bchw,c->bhw", layer, weights)[:, None] for layer in (batch["input"][:, :3], batch["rain"])]
+    luma = [torch.einsum("bchw,c->bhw", x[:, 0, :3], weights)[:, None] for x in (batch["input"], batch["rain"])]
     expected = at.ssim(luma[0], luma[0] - luma[1])
     found = at.generator_loss((torch.zeros_like(batch["rain"]), 400), batch)["ssim"]
     assert found.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_the_first_steps_are_squared_alone():
-    batch = {"input": torch.zeros(1, 11, 32, 32), "rain": torch.full((1, 3, 32, 32), 0.1)}
-    terms = a_training(squared_steps=3).generator_loss((torch.zeros(1, 3, 32, 32), 2), batch)
+    batch = a_still(torch.zeros(1, 1, 11, 32, 32), torch.full((1, 1, 3, 32, 32), 0.1))
+    terms = a_training(squared_steps=3).generator_loss((torch.zeros(1, 1, 3, 32, 32), 2), batch)
     assert {name: round(term.item(), 6) for name, term in terms.items()} == {"squared": 0.1}
 
 

@@ -13,15 +13,14 @@ from torch.utils.data import Dataset
 
 from streamderain.core import matching, shower
 from streamderain.core.companions import Companion, network_input
-from streamderain.core.matching import SearchSettings
+from streamderain.core.kernels import INDEX_MASK
+from streamderain.core.matching import CELL, MatchField, SearchSettings
 
 from . import camera, scenery, structures
 from .clips import Clip
+from .config import at_least
 
-FRAMES = 3
-CASES = ("file", "live", "one", "empty")
-NEEDED = {"file": slice(0, 3), "live": slice(0, 3), "one": slice(0, 2), "empty": slice(1, 2)}
-SEEN = {"file": 1, "live": 2, "one": 1, "empty": 0}  # which of the needed frames the network derains
+CASES = ("file", "live", "photo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,8 @@ class RenderedConfig:
         crop_size: side of a sample, pixels; a multiple of 8.
         rain_free: share of samples without rain, so that nothing is removed where nothing falls.
         video_share: share of samples from clips; the rest are photos, still or moved along a smooth path.
-        case_shares: how often the companion slots hold (t-1, t+1), (t-1, t-2), (t-1, nothing), nothing.
+        frames: frames of a sample.
+        case_shares: how often they are derained looking one ahead, looking back only, and as so many single photos.
         max_motion: pixels a photo moves in one frame at most.
         search_radius: window of the search, pixels.
         structures: share of photos with thin things drawn into the scene that could be taken for rain.
@@ -43,10 +43,11 @@ class RenderedConfig:
         compressed: share of samples that went through a camera's compression.
     """
 
-    crop_size: int = 240
+    crop_size: int = 192
     rain_free: float = 0.33
     video_share: float = 0.25
-    case_shares: tuple[float, float, float, float] = (0.34, 0.18, 0.08, 0.40)
+    frames: int = 5
+    case_shares: tuple[float, float, float] = (0.40, 0.25, 0.35)
     max_motion: float = 8.0
     search_radius: int = 9
     structures: float = 0.3
@@ -59,6 +60,7 @@ class RenderedConfig:
     def __post_init__(self) -> None:
         if self.crop_size % 8 or self.crop_size < 32:
             raise ValueError(f"crop_size is {self.crop_size}; it must be a multiple of 8, at least 32")
+        at_least("frames", self.frames, 1)
         if len(self.case_shares) != len(CASES) or abs(sum(self.case_shares) - 1) > 1e-6:
             raise ValueError(f"case_shares is {self.case_shares}; it must be {len(CASES)} shares that add up to 1")
 
@@ -66,7 +68,10 @@ class RenderedConfig:
 class RenderedRain(Dataset[dict[str, Tensor]]):
     """An endless set: sample n depends on the seed and n alone, whoever makes it and in whatever order.
 
-    A sample is {"input": (11, C, C) float32, "rain": (3, C, C) float32, "case": () int64}.
+    A sample is {"input": (T, 11, C, C) float32, "rain": (T, 3, C, C) float32, "before": (T, C, C) int64, "case": ()
+    int64} of T consecutive frames, or of T photos. Where a frame's first companion is the frame before it, "before"
+    says which of that frame's C * C pixels it shows, and the network is to see there what it made of them
+    (unrolled.py); elsewhere it is -1.
 
     Args:
         clips: photos and videos, from which nothing else is used.
@@ -79,8 +84,9 @@ class RenderedRain(Dataset[dict[str, Tensor]]):
         usable = [clip for clip in clips if min(clip.frames.shape[1:3]) >= smallest]
         if not usable:
             raise ValueError(f"no clean picture is at least {smallest} pixels on its shorter side")
-        self.photos = [clip for clip in usable if len(clip.frames) < FRAMES]
-        self.videos = [clip for clip in usable if len(clip.frames) >= FRAMES]
+        needed = config.frames + 1  # one ahead of the last
+        self.photos = [clip for clip in usable if len(clip.frames) < needed]
+        self.videos = [clip for clip in usable if len(clip.frames) >= needed]
         self.config, self.seed, self.epoch_length = config, seed, len(usable)
 
     def __len__(self) -> int:
@@ -89,26 +95,41 @@ class RenderedRain(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, index))
         case = int(rng.choice(len(CASES), p=self.config.case_shares))
-        clean = _vary_light(self._clean_frames(rng)[NEEDED[CASES[case]]], rng)
+        count = self.config.frames
+        if CASES[case] == "photo":
+            scenes = [self._scene(1, rng) for _ in range(count)]
+            pixels, rain = (np.concatenate(each) for each in zip(*scenes, strict=True))
+            seen = [network_input(picture, (None, None)) for picture in pixels]
+            before = np.full((count, *pixels.shape[2:]), -1)
+        else:
+            ahead = CASES[case] == "file"
+            pixels, rain = self._scene(count + ahead, rng)
+            seen, before = self._beside_companions(pixels, count)
+        return {
+            "input": torch.stack(seen), "rain": torch.from_numpy(rain[:count]),
+            "before": torch.from_numpy(before), "case": torch.tensor(case),
+        }  # fmt: skip
+
+    def _scene(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Consecutive frames in the rain as a camera delivers them, (T, 3, C, C) uint8, and the rain, float32."""
+        clean = _vary_light(self._clean_frames(count, rng), rng)
         rainy = self._rain_over(clean, rng)
         if rng.random() < self.config.noisy:
             clean, rainy = camera.noisy((clean, rainy), rng)
         if rng.random() < self.config.resampled:
             clean, rainy = camera.resampled((clean, rainy), rng)
-        current = SEEN[CASES[case]]
         pixels = np.rint(rainy * 255).astype(np.uint8)
         if rng.random() < self.config.compressed:
             pixels = camera.compressed(pixels, rng)
-        seen = network_input(pixels[current], self._companions(pixels, CASES[case]))
-        return {"input": seen, "rain": torch.from_numpy(rainy[current] - clean[current]), "case": torch.tensor(case)}
+        return pixels, rainy - clean
 
-    def _clean_frames(self, rng: np.random.Generator) -> np.ndarray:
-        """Three consecutive frames of a crop, (3, 3, C, C) float32 0..1 in steps of 1/255 or finer."""
+    def _clean_frames(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Consecutive frames of a crop, (T, 3, C, C) float32 0..1 in steps of 1/255 or finer."""
         if self.videos and (not self.photos or rng.random() < self.config.video_share):
-            return _video_crop(self.videos[rng.integers(len(self.videos))].frames, self.config.crop_size, rng)
+            return _video_crop(self.videos[rng.integers(len(self.videos))].frames, self.config.crop_size, count, rng)
         photo = scenery.vary(self.photos[rng.integers(len(self.photos))].frames[0], self.config.crop_size, rng)
         drawn = structures.draw if rng.random() < self.config.structures else None
-        return _moved_photo(photo, self.config.crop_size, self.config.max_motion, rng, drawn)
+        return _moved_photo(photo, self.config.crop_size, count, self.config.max_motion, rng, drawn)
 
     def _rain_over(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The frames in a shower, or as they are."""
@@ -120,15 +141,33 @@ class RenderedRain(Dataset[dict[str, Tensor]]):
         opacity = opacity * _glow(clean) if rng.random() < self.config.lit else opacity
         return shower.compose(clean, opacity, falling)
 
-    def _companions(self, pixels: np.ndarray, case: str) -> tuple[Companion | None, Companion | None]:
-        """The slots of a case, through the search that runs at inference."""
-        if case == "empty":
-            return None, None
+    def _beside_companions(self, pixels: np.ndarray, count: int) -> tuple[list[Tensor], np.ndarray]:
+        """What the network sees of the first frames, through the search that runs at inference, and "before"."""
         settings = SearchSettings(radius=self.config.search_radius)
         guides = [matching.make_guide(luma(frame)) for frame in pixels]
-        current, references = {"file": (1, (0, 2)), "live": (2, (1, 0)), "one": (1, (0,))}[case]
-        found = [Companion(pixels[r], matching.search(guides[current], guides[r], settings)) for r in references]
-        return found[0], found[1] if len(found) > 1 else None
+        before = np.full((count, *pixels.shape[2:]), -1)
+        seen = []
+        for t in range(count):
+            second = t + 1 if len(pixels) > count else t - 2
+            slots = [
+                Companion(pixels[r], matching.search(guides[t], guides[r], settings)) if r >= 0 else None
+                for r in (t - 1, second)
+            ]
+            if slots[0] is not None:
+                before[t] = _pixels_of(slots[0].field, *pixels.shape[2:])
+            elif slots[1] is not None:  # a first frame, as Derainer sees it
+                slots.reverse()
+            seen.append(network_input(pixels[t], (slots[0], slots[1])))
+        return seen, before
+
+
+def _pixels_of(field: MatchField, height: int, width: int) -> np.ndarray:
+    """Which pixel of the reference each pixel's best match shows: (H, W) int64, counted row by row."""
+    index = (field.keys[0] & INDEX_MASK).astype(np.int64).repeat(CELL, axis=0).repeat(CELL, axis=1)[:height, :width]
+    side = 2 * field.radius + 1
+    y = np.clip(np.arange(height)[:, None] + index // side - field.radius, 0, height - 1)
+    x = np.clip(np.arange(width) + index % side - field.radius, 0, width - 1)
+    return y * width + x
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
@@ -137,12 +176,12 @@ def luma(rgb: np.ndarray) -> np.ndarray:
     return ((77 * wide[0] + 150 * wide[1] + 29 * wide[2] + 128) >> 8).astype(np.uint8)
 
 
-def _video_crop(frames: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """The same window of three frames, forwards or backwards, flipped at random."""
-    step = int(rng.integers(1, 3)) if len(frames) >= 2 * FRAMES else 1
-    start = int(rng.integers(len(frames) - step * (FRAMES - 1)))
+def _video_crop(frames: np.ndarray, size: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """The same window of consecutive frames, forwards or backwards, flipped at random."""
+    step = int(rng.integers(1, 3)) if len(frames) >= 2 * count else 1
+    start = int(rng.integers(len(frames) - step * (count - 1)))
     y, x = (int(rng.integers(extent - size + 1)) for extent in frames.shape[1:3])
-    window = frames[start : start + step * (FRAMES - 1) + 1 : step, y : y + size, x : x + size]
+    window = frames[start : start + step * (count - 1) + 1 : step, y : y + size, x : x + size]
     window = window[:: -1 if rng.random() < 0.5 else 1, :, :: -1 if rng.random() < 0.5 else 1]
     return _planes(window)
 
@@ -153,15 +192,15 @@ def _planes(pictures: np.ndarray) -> np.ndarray:
 
 
 def _moved_photo(
-    photo: np.ndarray, size: int, max_motion: float, rng: np.random.Generator,
+    photo: np.ndarray, size: int, count: int, max_motion: float, rng: np.random.Generator,
     drawn: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None,
 ) -> np.ndarray:  # fmt: skip
     """A camera path over a photo: still, in whole pixels (no resampling), or with turn and zoom."""
     speed = 0.0 if rng.random() < 0.25 else float(np.exp(rng.uniform(np.log(0.3), np.log(max_motion))))
     heading = rng.uniform(0, 2 * np.pi)
     step = speed * np.array([np.sin(heading), np.cos(heading)])
-    jerk = rng.normal(0, 0.15 * speed, 2)
-    path = np.array([-step, np.zeros(2), step + jerk])
+    path = np.cumsum(step + rng.normal(0, 0.1 * speed, (count, 2)), axis=0)
+    path -= path[count // 2]
     smooth = rng.random() < 0.5 and speed > 0
     zoom = float(np.exp(rng.uniform(np.log(0.75), np.log(1.5)))) if smooth else 1.0
     reach = int(np.ceil(np.abs(path).max())) + (4 if smooth else 0)
@@ -181,20 +220,21 @@ def _moved_photo(
 
 def _resampled(part: np.ndarray, size: int, path: np.ndarray, zoom: float, rng: np.random.Generator) -> np.ndarray:
     """Bilinear samples of a part along path, turning and zooming slightly from frame to frame."""
-    turn = np.cumsum(np.full(FRAMES, rng.normal(0, 0.006)))
-    scale = zoom * np.cumprod(np.full(FRAMES, 1 + rng.normal(0, 0.006)))
+    count = len(path)
+    turn = np.cumsum(np.full(count, rng.normal(0, 0.006)))
+    scale = zoom * np.cumprod(np.full(count, 1 + rng.normal(0, 0.006)))
     tall, wide = part.shape[:2]
-    theta = np.empty((FRAMES, 2, 3), np.float32)
-    for t in range(FRAMES):
+    theta = np.empty((count, 2, 3), np.float32)
+    for t in range(count):
         cosine, sine = scale[t] * np.cos(turn[t]), scale[t] * np.sin(turn[t])
         theta[t] = [
             [cosine * size / wide, -sine * size / wide, 2 * path[t, 1] / wide],
             [sine * size / tall, cosine * size / tall, 2 * path[t, 0] / tall],
         ]
-    grid = functional.affine_grid(torch.from_numpy(theta), [FRAMES, 3, size, size], align_corners=False)
+    grid = functional.affine_grid(torch.from_numpy(theta), [count, 3, size, size], align_corners=False)
     source = torch.from_numpy(np.ascontiguousarray(part.transpose(2, 0, 1))).float().div_(255)
     moved = functional.grid_sample(
-        source.expand(FRAMES, -1, -1, -1), grid, padding_mode="reflection", align_corners=False
+        source.expand(count, -1, -1, -1), grid, padding_mode="reflection", align_corners=False
     )
     return moved.numpy()
 

@@ -20,9 +20,10 @@ from .config import OptimConfig, TrainConfig
 from .loop import Batch, Group, Player
 from .pictures import apart
 from .rendered import RenderedConfig, RenderedRain
+from .unrolled import moved, unrolled
 from .validation import SEED, psnr
 
-VALIDATION_SAMPLES = 48
+VALIDATION_SAMPLES = 16
 HALVED: tuple[ProfileName, ...] = ("quality",)  # weights of these are stored as float16: 8 MB in place of 17
 
 
@@ -47,13 +48,15 @@ class LossConfig:
         squared_steps: steps at the start with a squared error: on sparse streaks L1 alone sits at "do nothing".
         squared: weight of the squared error beside Charbonnier's, which answers an uncertain streak with a part of it.
         edges: weight of the L1 distance of horizontal and vertical differences.
+        steady: weight of the L1 distance of an error to the frame before's, where the first companion shows it.
         ssim: weight of 1 - SSIM of the backgrounds' luma, which counts faint streaks over even ground.
     """
 
     squared_steps: int = 400
-    squared: float = 6.0
+    squared: float = 12.0
     edges: float = 0.25
     ssim: float = 0.3
+    steady: float = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class StreamTrainingConfig:
     data: RenderedConfig = field(default_factory=RenderedConfig)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=16_000, batch_size=3, schedule="cosine", warmup=200, clip=1.0, ema=0.999, bf16=True
+            steps=16_000, batch_size=2, schedule="cosine", warmup=200, clip=1.0, ema=0.999, bf16=True
         )
     )
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=1e-3, betas=(0.9, 0.999), weight_decay=1e-4))
@@ -107,22 +110,24 @@ class StreamTraining:
         return (Player((_everything(self.networks, optim),), self.generator_loss),)
 
     def forward(self, batch: Batch, step: int) -> tuple[Tensor, int]:
-        """The estimated layer, and the step, which decides how it is measured."""
-        return self.networks(batch["input"].contiguous(memory_format=torch.channels_last)).float(), step
+        """The estimated layers (B, T, 3, C, C), and the step, which decides how they are measured."""
+        return unrolled(self.networks, batch["input"], batch["before"])[1], step
 
     def generator_loss(self, forwarded: tuple[Tensor, int], batch: Batch) -> dict[str, Tensor]:
         """The terms of one batch."""
         estimate, step = forwarded
-        error = estimate - batch["rain"]
+        errors = estimate - batch["rain"]
         if step < self.config.loss.squared_steps:
-            return {"squared": 10 * error.square().mean()}
-        loss, rainy = self.config.loss, batch["input"][:, :3]
-        vertical, horizontal = error.diff(dim=-2).abs().mean(), error.diff(dim=-1).abs().mean()
+            return {"squared": 10 * errors.square().mean()}
+        loss, rainy = self.config.loss, batch["input"][:, :, :3]
+        vertical, horizontal = errors.diff(dim=-2).abs().mean(), errors.diff(dim=-1).abs().mean()
+        derained, clean = ((rainy - layer).flatten(0, 1) for layer in (estimate, batch["rain"]))
         return {
-            "charbonnier": (error.square() + 1e-6).sqrt().mean(),
-            "squared": loss.squared * error.square().mean(),
+            "charbonnier": (errors.square() + 1e-6).sqrt().mean(),
+            "squared": loss.squared * errors.square().mean(),
             "edges": loss.edges * (vertical + horizontal),
-            "ssim": loss.ssim * self.ssim(_luma(rainy - estimate), _luma(rainy - batch["rain"])),
+            "ssim": loss.ssim * self.ssim(_luma(derained), _luma(clean)),
+            "steady": loss.steady * _unsteadiness(errors, batch["before"]),
         }
 
     def watched(self, forwarded: tuple[Tensor, int]) -> dict[str, Tensor]:
@@ -132,25 +137,31 @@ class StreamTraining:
     @torch.inference_mode()
     def scores(self, model: nn.Module) -> dict[str, float]:
         """Mean PSNR in dB of the background on samples never trained on, each capped at 60, and of the input."""
-        device = next(model.parameters()).device
         score = untouched = 0.0
         samples = self._unseen()
         for sample in samples:
-            estimate = model(sample["input"][None].to(device))[0].float().cpu()
-            nothing = torch.zeros_like(estimate)
-            score += psnr(estimate - sample["rain"], nothing) / len(samples)
-            untouched += psnr(sample["rain"], nothing) / len(samples)
+            estimates = self._unrolled(model, sample)[1].cpu()
+            for rain, estimate in zip(sample["rain"], estimates, strict=True):
+                nothing = torch.zeros_like(estimate)
+                score += psnr(estimate - rain, nothing) / (len(samples) * len(estimates))
+                untouched += psnr(rain, nothing) / (len(samples) * len(estimates))
         return {"score": score, "input": untouched}
 
     def save(self, path: Path, model: nn.Module, card: dict[str, Any]) -> None:
         """Write the generator, with the ranges that its int8 version needs."""
         assert isinstance(model, StreamGenerator)
-        device = next(model.parameters()).device
-        blocks = (functional.pixel_unshuffle(sample["input"], 2)[None].to(device) for sample in self._unseen())
-        model.ranges = calibrate(model, blocks)
+        seen = (inputs for sample in self._unseen() for inputs in self._unrolled(model, sample)[0])
+        model.ranges = calibrate(model, (functional.pixel_unshuffle(inputs, 2)[None] for inputs in seen))
         profile = self.config.network.profile
         card = _without_folder({"method": self.name, **card, **self._beginning})
         save_generator(path, model, profile=profile, card=card, half=profile in HALVED)
+
+    @torch.inference_mode()
+    def _unrolled(self, model: nn.Module, sample: Batch) -> tuple[Tensor, Tensor]:
+        """A sample's inputs as the network sees them, and its estimates."""
+        device = next(model.parameters()).device
+        inputs, rain = unrolled(model, sample["input"][None].to(device), sample["before"][None].to(device))
+        return inputs[0], rain[0]
 
     def _unseen(self) -> list[Batch]:
         """The samples of the score, made once."""
@@ -173,6 +184,15 @@ def _without_folder(card: dict[str, Any]) -> dict[str, Any]:
     """A card whose start is a file's name alone: weights travel, and where they were made is nobody's business."""
     start = card.get("config", {}).get("network.start")
     return card | {"config": card["config"] | {"network.start": Path(start).name}} if start else card
+
+
+def _unsteadiness(errors: Tensor, before: Tensor) -> Tensor:
+    """How much errors (B, T, 3, H, W) differ from the same places' in the frame before: their flicker, ()."""
+    if errors.shape[1] < 2:
+        return errors.new_zeros(())
+    earlier = moved(errors[:, :-1].flatten(0, 1), before[:, 1:].flatten(0, 1)).view_as(errors[:, 1:])
+    known = (before[:, 1:, None] >= 0).expand_as(earlier)
+    return torch.where(known, (errors[:, 1:] - earlier).abs(), 0).mean()
 
 
 def _luma(rgb: Tensor) -> Tensor:

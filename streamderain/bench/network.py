@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from streamderain.bench import floor
-from streamderain.bench.at_once import AtOnce
 from streamderain.bench.published import published
 from streamderain.bench.timing import Times, in_turns
 from streamderain.core.checkpoint import Generator, load_generator
@@ -21,7 +20,6 @@ from streamderain.core.stream import mac_per_pixel
 from streamderain.engine import cpu_has_bf16, resolve_device
 from streamderain.engines import open_engine
 from streamderain.frame import Frame
-from streamderain.overlap import frames_at_once
 from streamderain.stages import stages_for
 
 Call = Callable[[], object]
@@ -29,7 +27,6 @@ Call = Callable[[], object]
 ROUNDS = 5
 SECONDS = 60.0  # after so long no further round of all networks begins
 _PUBLISHED = "published"
-_AT_ONCE = "at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,6 @@ class Networks:
         self._entries: list[_Entry] = []
         self._published = published()
         self._calls: dict[Hashable, Call] = {_PUBLISHED: self._as_published()}
-        self._at_once: AtOnce | None = None
         self._shown: dict[Hashable, tuple[str, str]] = {}  # backend and precision that a contender really has
 
     def add(self, model: Path, backend: str, precision: str = "auto") -> bool:
@@ -71,20 +67,17 @@ class Networks:
             DerainError: the backend or the precision does not work here.
         """
         network, metadata = load_generator(model)
-        (kind, numbers), call, frames = self._call(network, backend, precision)
+        (kind, numbers), call = self._call(network, backend, precision)
         own, fp32, eager = ((model, *how) for how in ((kind, numbers), ("eager", "fp32"), ("eager", numbers)))
         if any(entry.own == own for entry in self._entries):
             return False
         self._calls[own] = call
-        if frames > 1:
-            self._at_once = self._at_once or AtOnce(frames)
-            self._calls[own, _AT_ONCE] = self._at_once.call(call)
         for name, how in ((fp32, "fp32"), (eager, numbers)):
             if name not in self._calls:
                 self._calls[name] = self._call(network, "eager", how)[1]
         alike = _PUBLISHED, kind, _in_floats(numbers)
         if alike not in self._calls:
-            self._shown[alike], self._calls[alike], _ = self._call(self._published, backend, _in_floats(numbers))
+            self._shown[alike], self._calls[alike] = self._call(self._published, backend, _in_floats(numbers))
         about = {"profile": metadata["profile"], "backend": kind, "precision": numbers, **_size_of(network)}
         height, width = self._frames[1].height, self._frames[1].width
         layers = floor.count_layers(network, height, width, value_bytes=floor.DTYPES[numbers].itemsize)
@@ -104,8 +97,8 @@ class Networks:
         ceilings = {each: floor.higher(before[each], after[each]) for each in precisions}
         return [self._figures(entry, times, ceilings[entry.about["precision"]]) for entry in self._entries]
 
-    def _call(self, network: Generator, backend: str, precision: str) -> tuple[tuple[str, str], Call, int]:
-        """An engine's backend and precision, its work on the second frame, and how many frames at once suit it."""
+    def _call(self, network: Generator, backend: str, precision: str) -> tuple[tuple[str, str], Call]:
+        """An engine's backend and precision, and its work on the second frame."""
         engine = open_engine(
             copy.deepcopy(network), self._device, backend=backend, precision=precision, tell=self._tell
         )
@@ -116,8 +109,7 @@ class Networks:
             seen = stages.beside(view, (slot, slot))
         else:
             seen, _ = stages.alone(second, 1)
-        work = partial(engine.rain, seen.to(engine.device))
-        return (engine.backend, engine.precision), work, frames_at_once(engine)
+        return (engine.backend, engine.precision), partial(engine.rain, seen.to(engine.device))
 
     def _as_published(self) -> Call:
         """The released network by itself, as its authors run it."""
@@ -129,18 +121,15 @@ class Networks:
         own, theirs, alike = times[entry.own], times[_PUBLISHED], times[entry.alike]
         fp32, eager = times[entry.fp32], times[entry.eager]
         backend, precision = self._shown[entry.alike]
-        together = self._together(times, entry.own)
         return {
             "network": {
                 **entry.about, **own.as_dict(), "ms_fp32": fp32.median, "best_ms_fp32": fp32.best,
                 "ms_eager": eager.median, "best_ms_eager": eager.best, "faster_than_eager": eager.median / own.median,
-                "at_once": together,
             },
             "published_nlcl": {
                 **theirs.as_dict(), "backend": "eager", "precision": "fp32", **_size_of(self._published),
                 "slower": theirs.median / own.median, "slower_best": theirs.best / own.best,
                 "slower_fp32": theirs.median / fp32.median,
-                "slower_at_once": theirs.median / together["ms"] if together else None,
                 "same": {
                     "backend": backend, "precision": precision, **alike.as_dict(),
                     "slower": alike.median / own.median, "slower_best": alike.best / own.best,
@@ -148,14 +137,6 @@ class Networks:
             },
             "floor": floor.figures(entry.layers, ceilings, own.median, own.best),
         }  # fmt: skip
-
-    def _together(self, times: dict[Hashable, Times], own: Hashable) -> dict[str, float] | None:
-        """The share of one frame in the time of several at once, and how many; None where they come singly."""
-        found = times.get((own, _AT_ONCE))
-        if found is None or self._at_once is None:
-            return None
-        frames = self._at_once.frames
-        return {"frames": frames, **Times(tuple(ms / frames for ms in found.ms)).as_dict()}
 
 
 @torch.inference_mode()

@@ -25,7 +25,7 @@ class Table:
 
 def all_tables(runs: Sequence[Run]) -> list[Table]:
     """Everything that was measured."""
-    makers: list[Callable[[Sequence[Run]], Table]] = [network, at_once, frames, copies, stages, search, memory]
+    makers: list[Callable[[Sequence[Run]], Table]] = [network, frames, copies, stages, search, memory]
     return [table for make in makers if (table := make(runs)).rows]
 
 
@@ -72,18 +72,6 @@ def network(runs: Sequence[Run]) -> Table:
             _times(floor["times_floor"]),
         ))  # fmt: skip
     return Table("Network alone, milliseconds for one frame", head, rows)
-
-
-def at_once(runs: Sequence[Run]) -> Table:
-    """Networks with several frames side by side, as files are derained on a CPU."""
-    rows = [
-        (size(run), run["network"]["profile"] + _mark(run), how(run), f"{found['frames']:d}", number(found["ms"]),
-         _times(run["published_nlcl"]["slower_at_once"]))
-        for run in runs
-        if (found := run["network"]["at_once"]) is not None
-    ]  # fmt: skip
-    head = ("size", "profile", "backend", "frames", "ms each", "NLCL times slower")
-    return Table("Network alone, several frames at once", head, rows)
 
 
 def frames(runs: Sequence[Run]) -> Table:

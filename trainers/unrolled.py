@@ -1,0 +1,41 @@
+"""A sequence derained one frame after the other, each beside what was made of the one before, as a Derainer does it."""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+_FIRST = slice(3, 6)  # of the network's input: the first companion's difference to the frame
+
+
+def unrolled(network: Callable[[Tensor], Tensor], inputs: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """Estimate the rain of consecutive frames.
+
+    The gradient reaches back through all frames: a network that is to be given its own answers has to learn which of
+    them serve the next frame, and that an error must not feed itself.
+
+    Args:
+        network: from (B, 11, H, W) to (B, 3, H, W), see StreamGenerator.forward.
+        inputs: (B, T, 11, H, W) float32 with the rainy frames as companions.
+        before: (B, T, H, W) int64, see RenderedRain: which pixel of the frame before the first companion shows, or -1.
+
+    Returns:
+        The inputs as the network saw them, and the rain layers (B, T, 3, H, W) float32.
+    """
+    seen: list[Tensor] = []
+    rain: list[Tensor] = []
+    for x, source in zip(inputs.unbind(1), before.unbind(1), strict=True):
+        if rain:
+            derained = (seen[-1][:, :3] - rain[-1]).clamp(0, 1)
+            found = moved(derained, source) - x[:, :3]
+            x = torch.cat([x[:, :3], torch.where(source[:, None] >= 0, found, x[:, _FIRST]), x[:, 6:]], 1)
+        seen.append(x)
+        rain.append(network(x.contiguous(memory_format=torch.channels_last)).float())
+    return torch.stack(seen, 1), torch.stack(rain, 1)
+
+
+def moved(pictures: Tensor, source: Tensor) -> Tensor:
+    """Pictures (B, C, H, W) gathered through source (B, H, W), the number of the pixel that each place shows."""
+    places = source.clamp(min=0).flatten(1)[:, None].expand(-1, pictures.shape[1], -1)
+    return pictures.flatten(2).gather(2, places).view_as(pictures)
