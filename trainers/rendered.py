@@ -33,7 +33,8 @@ class RenderedConfig:
         video_share: share of samples from clips; the rest are photos, still or moved along a smooth path.
         frames: frames of a sample.
         case_shares: how often they are derained looking one ahead, looking back only, and as so many single photos.
-        max_motion: pixels a photo moves in one frame at most.
+        standing: share of photos that are seen by a camera that stands.
+        max_motion: pixels a photo moves in one frame at most before the others.
         search_radius: window of the search, pixels.
         structures: share of photos with thin things drawn into the scene that could be taken for rain.
         scales: range of the rain's size; 1 suits a picture 480 lines high.
@@ -48,6 +49,7 @@ class RenderedConfig:
     video_share: float = 0.25
     frames: int = 5
     case_shares: tuple[float, float, float] = (0.40, 0.25, 0.35)
+    standing: float = 0.25
     max_motion: float = 8.0
     search_radius: int = 9
     structures: float = 0.3
@@ -129,7 +131,9 @@ class RenderedRain(Dataset[dict[str, Tensor]]):
             return _video_crop(self.videos[rng.integers(len(self.videos))].frames, self.config.crop_size, count, rng)
         photo = scenery.vary(self.photos[rng.integers(len(self.photos))].frames[0], self.config.crop_size, rng)
         drawn = structures.draw if rng.random() < self.config.structures else None
-        return _moved_photo(photo, self.config.crop_size, count, self.config.max_motion, rng, drawn)
+        stands = rng.random() < self.config.standing
+        speed = 0.0 if stands else float(np.exp(rng.uniform(np.log(0.3), np.log(self.config.max_motion))))
+        return _moved_photo(photo, self.config.crop_size, count, speed, rng, drawn)
 
     def _rain_over(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The frames in a shower, or as they are."""
@@ -192,11 +196,10 @@ def _planes(pictures: np.ndarray) -> np.ndarray:
 
 
 def _moved_photo(
-    photo: np.ndarray, size: int, count: int, max_motion: float, rng: np.random.Generator,
+    photo: np.ndarray, size: int, count: int, speed: float, rng: np.random.Generator,
     drawn: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None,
 ) -> np.ndarray:  # fmt: skip
-    """A camera path over a photo: still, in whole pixels (no resampling), or with turn and zoom."""
-    speed = 0.0 if rng.random() < 0.25 else float(np.exp(rng.uniform(np.log(0.3), np.log(max_motion))))
+    """A camera path over a photo, about speed pixels a frame: in whole pixels (no resampling), or with turn and zoom."""
     heading = rng.uniform(0, 2 * np.pi)
     step = speed * np.array([np.sin(heading), np.cos(heading)])
     path = np.cumsum(step + rng.normal(0, 0.1 * speed, (count, 2)), axis=0)
