@@ -199,7 +199,7 @@ def _moved_photo(
     photo: np.ndarray, size: int, count: int, speed: float, rng: np.random.Generator,
     drawn: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None,
 ) -> np.ndarray:  # fmt: skip
-    """A camera path over a photo, about speed pixels a frame: in whole pixels (no resampling), or with turn and zoom."""
+    """A camera path over a photo, of about speed pixels a frame: whole ones (no resampling), or with turn and zoom."""
     heading = rng.uniform(0, 2 * np.pi)
     step = speed * np.array([np.sin(heading), np.cos(heading)])
     path = np.cumsum(step + rng.normal(0, 0.1 * speed, (count, 2)), axis=0)
