@@ -39,14 +39,14 @@ class Past:
     """What a Derainer remembers between frames; reset() starts a new one.
 
     Attributes:
-        views: of the frames before, newest first, at most two.
-        derained: the newest of them without its rain, as soon as that is known; see Seen.
-        fields: the last match field of each role: "before" (t-1), "older" (t-2) and "after" (t+1).
+        view: of the frame before.
+        derained: that view without its rain, as soon as it is known; see Seen.
+        fields: the last match field of each role: "before" (t-1) and "after" (t+1).
         ahead: the frame that was looked at before its turn.
         number: undamaged frames seen since the reset; drives the search's random probes.
     """
 
-    views: list[View] = field(default_factory=list)
+    view: View | None = None
     derained: Future[View | None] | None = None
     fields: dict[str, Field] = field(default_factory=dict)
     ahead: Ahead | None = None
@@ -211,18 +211,18 @@ class Derainer:
         """What the stream generator is to see; the past moves on."""
         with self._timed("view"):
             view = self._view(frame)
-            if self.past.views and self.past.views[0].size != view.size:
+            if self.past.view and self.past.view.size != view.size:
                 self.reset()
             ahead = None if following is None else self._look_at(following, frame)
-        views, fields = self.past.views, dict(self.past.fields)
+        past, fields = self.past.view, dict(self.past.fields)
         with self._timed("search"):
             slots = self._slots(view, ahead.view if ahead else None)
-        behind = slots[0] is not None and bool(self.past.views) and slots[0][0] is self.past.views[0]
+        behind = slots[0] is not None and slots[0][0] is self.past.view
         before, derained = self.past.derained if behind else None, Future[View | None]()
         if frame.corrupt:  # its damage decides nothing for the frames after it, not even that there was a cut
-            self.past.views, self.past.fields = views, fields
+            self.past.view, self.past.fields = past, fields
         else:
-            self.past.views, self.past.derained = [view, *self.past.views[:1]], derained
+            self.past.view, self.past.derained = view, derained
             self.past.number += 1
         self.past.ahead = ahead
         return Seen(frame, view, slots, before, derained, self.strength, self.scale)
@@ -247,19 +247,21 @@ class Derainer:
         return self._stages.view(frame, self.scale)
 
     def _slots(self, view: View, after: View | None) -> tuple[Slot, Slot]:
-        """Companions in the order of their worth: t-1, then t+1 or t-2; a photo and a first frame have none."""
-        before = self._search(view, self.past.views[0], "before") if self.past.views else None
+        """Companions in the order of their worth: t-1, then t+1; a photo and a first frame have none.
+
+        Without t+1 a recurrent network sees t-1 twice, once as it came: what it took off it is the difference.
+        """
+        before = self._search(view, self.past.view, "before") if self.past.view else None
         # begun before the first answer is judged: then a GPU has work while the host waits for that answer
         second = self._search(view, after, "after") if after else None
         if before and not self._kept("before"):  # a cut: nothing from before it may be used
-            self.past.views, self.past.fields = [], {}
+            self.past.view, self.past.fields = None, {}
             before, second = None, self._search(view, after, "after") if after else None
         if second and not self._kept("after"):
             second = None
-        if second is None and len(self.past.views) > 1:
-            older = self._search(view, self.past.views[1], "older")
-            second = older if self._kept("older") else None
-        return (before, second) if before else (second, None)
+        if before is None:
+            return second, None
+        return before, second or (before if self._engine.recurrent else None)
 
     def _search(self, view: View, reference: View, role: str) -> Slot:
         """The reference and its field, which becomes the role's last one."""

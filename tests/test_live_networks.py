@@ -28,9 +28,9 @@ def test_each_profile_is_loaded_once_and_comes_without_a_past():
     assert networks.start == "tiny" and networks.profiles[0] == "auto" and {"tiny", "realtime"} <= {*networks.profiles}
     networks.warm_up(Rung("tiny", 1, 1.0))
     derainer = networks.take(Rung("tiny", 2, 1.0))
-    assert derainer.scale == 2 and derainer.past.views == []
+    assert derainer.scale == 2 and derainer.past.view is None
     derainer(make_frame(width=64, height=48))
-    assert networks.take(Rung("tiny", 1, 1.0)) is derainer and derainer.past.views == [] and derainer.scale == 1
+    assert networks.take(Rung("tiny", 1, 1.0)) is derainer and derainer.past.view is None and derainer.scale == 1
     assert loads == ["tiny"]
 
 

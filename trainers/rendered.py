@@ -147,21 +147,22 @@ class RenderedRain(Dataset[dict[str, Tensor]]):
 
     def _beside_companions(self, pixels: np.ndarray, count: int) -> tuple[list[Tensor], np.ndarray]:
         """What the network sees of the first frames, through the search that runs at inference, and "before"."""
+        ahead = len(pixels) > count
         settings = SearchSettings(radius=self.config.search_radius)
         guides = [matching.make_guide(luma(frame)) for frame in pixels]
         before = np.full((count, *pixels.shape[2:]), -1)
         seen = []
         for t in range(count):
-            second = t + 1 if len(pixels) > count else t - 2
-            slots = [
-                Companion(pixels[r], matching.search(guides[t], guides[r], settings)) if r >= 0 else None
-                for r in (t - 1, second)
-            ]
-            if slots[0] is not None:
-                before[t] = _pixels_of(slots[0].field, *pixels.shape[2:])
-            elif slots[1] is not None:  # a first frame, as Derainer sees it
-                slots.reverse()
-            seen.append(network_input(pixels[t], (slots[0], slots[1])))
+            first, second = (
+                Companion(pixels[r], matching.search(guides[t], guides[r], settings)) if 0 <= r < len(pixels) else None
+                for r in (t - 1, t + 1 if ahead else -1)
+            )
+            if first is not None:
+                before[t] = _pixels_of(first.field, *pixels.shape[2:])
+                second = second or first  # what it shows where the first is replaced
+            else:  # a first frame, as Derainer sees it
+                first, second = second, None
+            seen.append(network_input(pixels[t], (first, second)))
         return seen, before
 
 
