@@ -142,7 +142,7 @@ def test_int8_differs_from_float_by_a_fraction_of_a_level(profile):
 
 @native
 @pytest.mark.parametrize("profile, height", [("tiny", 411), ("realtime", 480)])
-def test_rows_are_the_same_as_those_of_the_whole(profile, height):
+def test_rows_are_those_of_the_whole_but_for_rounding(profile, height):
     network, _ = load_generator(weights.find(profile, "cpu"))
     made, codes = int8.Int8Generator(network, network.ranges), codes_of((height, 40))
     whole = made.rain(codes, height, 40)
@@ -159,7 +159,8 @@ def test_rows_are_the_same_as_those_of_the_whole(profile, height):
         for done in [threads.submit(made.rows, codes, top, bottom, cut, meet) for top, bottom in parts]:
             done.result()
     assert whole.any()
-    assert_array_equal(cut, whole)
+    # oneDNN rounds a bfloat16 now and then otherwise for another height; a seam would be seen in a whole row
+    assert (cut != whole).mean() < 2e-3 and np.abs(cut - whole).max() < 0.02 / 255
 
 
 @native
