@@ -74,22 +74,18 @@ def frames_at_once(derainer: Running) -> int:
     return min(torch.get_num_threads(), IN_A_ROW if derainer.recurrent else MOST_FRAMES)
 
 
-def share_of(frames: int) -> int:
-    """The threads of each of so many frames."""
-    return max(1, torch.get_num_threads() // frames)
-
-
-def threads_for(frames: int) -> ThreadPoolExecutor:
-    """Threads for so many frames, which share torch's."""
-    return ThreadPoolExecutor(
-        frames, thread_name_prefix="derain", initializer=torch.set_num_threads, initargs=(share_of(frames),)
-    )
+def share_of(derainer: Running, frames: int) -> int:
+    """The threads of each of so many frames: all where they are in a recurrent network one after the other."""
+    return torch.get_num_threads() if derainer.recurrent else max(1, torch.get_num_threads() // frames)
 
 
 @contextmanager
-def workers(frames: int) -> Iterator[ThreadPoolExecutor]:
-    """threads_for so many frames; they end with it, and what has not begun is dropped."""
-    cores, executor = torch.get_num_threads(), threads_for(frames)
+def workers(frames: int, share: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads for so many frames, with so many of torch's each; they end with it, and what has not begun is dropped."""
+    cores = torch.get_num_threads()
+    executor = ThreadPoolExecutor(
+        frames, thread_name_prefix="derain", initializer=torch.set_num_threads, initargs=(share,)
+    )
     try:
         yield executor
     finally:
@@ -101,5 +97,6 @@ def workers(frames: int) -> Iterator[ThreadPoolExecutor]:
 def overlapped(derainer: Derainer, shown: Shown[T]) -> Iterator[Overlap[T]]:
     """An Overlap whose threads share the cores; it ends with them."""
     frames = frames_at_once(derainer)
-    with workers(frames) as executor, kernels.threads(share_of(frames)):  # the search of the next frame beside them
+    share = share_of(derainer, frames)
+    with workers(frames, share) as executor, kernels.threads(share):  # the search of the next frame beside them
         yield Overlap(derainer, shown, executor, frames)

@@ -57,7 +57,7 @@ def test_threads_are_given_back(two_cores):
         pytest.raises(RuntimeError, match="out"),
         overlap.overlapped(Derainer(profile="tiny", device="cpu"), lambda before, after: after) as made,
     ):
-        assert numba.get_num_threads() == 1
+        assert numba.get_num_threads() == 2  # a recurrent network has all
         next_frame = next(clip(1))
         made(next_frame, None).result()
         raise RuntimeError("out")
@@ -85,6 +85,12 @@ def test_several_frames_only_where_small_layers_share_several_cores(monkeypatch,
     assert overlap.frames_at_once(derainer) == frames
 
 
+@pytest.mark.parametrize("recurrent, frames, share", [(True, 2, 8), (False, 4, 2), (False, 16, 1)])
+def test_frames_share_the_threads_unless_they_are_in_a_row(monkeypatch, recurrent, frames, share):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert overlap.share_of(SimpleNamespace(recurrent=recurrent), frames) == share
+
+
 def test_a_file_is_derained_side_by_side(two_cores, tmp_path, monkeypatch):
     path = clips.clip(tmp_path / "in.mkv", draw=clips.picture, size=(64, 48), codec="ffv1")
     names = set()
@@ -97,8 +103,7 @@ def test_a_file_is_derained_side_by_side(two_cores, tmp_path, monkeypatch):
     monkeypatch.setattr(Derainer, "finish", noted)
     frames = {}
     for most in (2, 1):
-        monkeypatch.setattr(overlap, "MOST_FRAMES", most)
-        torch.set_num_threads(most)  # one for each frame: with another number oneDNN may round a last bit otherwise
+        monkeypatch.setattr(overlap, "IN_A_ROW", most)
         output = tmp_path / f"out{most}.mkv"
         derain_video(path, output, device="cpu", profile="tiny", encoder="ffv1")
         source = open_video(output)

@@ -63,12 +63,13 @@ class SideBySide:
 
     def __init__(self, derainer: Any, wake: Callable[[], None], clock: Clock) -> None:
         self.most = 1 if derainer is None else frames_at_once(derainer)
+        self._share = 1 if derainer is None else share_of(derainer, self.most)
         self._derainer, self._wake, self._clock = derainer, wake, clock
         self._works: deque[_Work] = deque()
         self._ends = ExitStack()
         self._overlap: Overlap[_Derained] | None = None
         if self.most > 1:
-            executor = self._ends.enter_context(workers(self.most))  # begins its threads when there is work for them
+            executor = self._ends.enter_context(workers(self.most, self._share))  # begins its threads with their work
             self._overlap = Overlap(derainer, lambda _, after: self._now(after), executor, self.most)
 
     def __len__(self) -> int:
@@ -130,7 +131,7 @@ class SideBySide:
         return result
 
     def _beside(self, overlap: Overlap[_Derained], frame: Frame) -> Future[_Derained]:
-        with kernels.threads(share_of(self.most)):
+        with kernels.threads(self._share):
             result = overlap(frame, None)
         result.add_done_callback(lambda _: self._wake())
         return result
