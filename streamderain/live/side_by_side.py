@@ -63,7 +63,7 @@ class SideBySide:
 
     def __init__(self, derainer: Any, wake: Callable[[], None], clock: Clock) -> None:
         self.most = 1 if derainer is None else frames_at_once(derainer)
-        self._share = 1 if derainer is None else share_of(derainer, self.most)
+        self._share = share_of(derainer, self.most) if self.most > 1 else 1
         self._derainer, self._wake, self._clock = derainer, wake, clock
         self._works: deque[_Work] = deque()
         self._ends = ExitStack()
