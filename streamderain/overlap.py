@@ -1,9 +1,9 @@
-"""Frames side by side: each network in one thread, several frames at once.
+"""Several frames of a file under way: side by side, each network in one thread, or a recurrent network's in a row.
 
 A network of small layers that is spread over all cores meets at the end of every layer, and there the fastest thread
 waits for the slowest, which the encoder may have put aside, or for one to be woken. Frames need no such meetings: what
 follows the search depends on one frame alone, or, where the network is recurrent, on what it made of the one before.
-Then one frame is in the network while the next is looked at and the one before is finished.
+Then one frame is in the network, with all threads, while the next is looked at and the one before is finished.
 """
 from __future__ import annotations
 
