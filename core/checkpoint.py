@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .single_frame import FAMILIES, SingleFrameDerainer
-from .stream import StreamGenerator
+from .stream import StreamGenerator, widened
 
 Generator = StreamGenerator | SingleFrameDerainer
 
@@ -96,6 +96,7 @@ def load_generator(path: Path) -> tuple[Generator, dict[str, Any]]:
             shape = _build(family, config)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path} has a config that builds no network ({error})") from None
+    tensors = widened(tensors) if family == StreamGenerator.family else tensors
     _check(path, shape, tensors)
     # Once more, in memory that the file is known to fill: what a network holds beside its state has no values on meta
     with torch.random.fork_rng(devices=[]):

@@ -13,9 +13,10 @@ from .matching import MatchField
 
 SLOTS = 2
 SLOT_CHANNELS = 4  # RGB difference to the frame, cost of the match
-CHANNELS = 3 + SLOTS * SLOT_CHANNELS
+CHANNELS = 3 + SLOTS * SLOT_CHANNELS + 1  # and the doubt about the first companion
 MULTIPLE = 8  # the network works on heights and widths that are multiples of this
 _UNIT_SCALES = np.array([(1 / 255, 0), (1 / 255, 0)], np.float32)
+_UNASKED = np.empty((0, 0), np.uint8)
 COST_CAP = 2048  # of 64 pixels x truncation; costs from here on are all 1.0
 
 
@@ -26,10 +27,12 @@ class Companion:
     Attributes:
         rgb: the reference, (3, H, W) uint8.
         field: from the current frame into the reference; its best match counts.
+        doubt: where the reference is an answer of the network, how unsure it was of it, (H, W) uint8; None elsewhere.
     """
 
     rgb: np.ndarray
     field: MatchField
+    doubt: np.ndarray | None = None
 
 
 Slots = tuple[Companion | None, Companion | None]
@@ -42,7 +45,7 @@ class CodedForm:
     Attributes:
         scales: factor and addend of 8-bit colours and of their differences, float32 (2, 2).
         costs: codes of the costs up to COST_CAP for the four places of a block, uint8 (COST_CAP + 1, 4).
-        edge: codes of a block outside the picture, uint8 (44,).
+        edge: codes of a block outside the picture, uint8 (48,).
     """
 
     scales: np.ndarray
@@ -59,7 +62,8 @@ def network_input(rgb: np.ndarray, companions: Slots, dtype: torch.dtype = torch
         dtype: torch.float32 or torch.bfloat16.
 
     Returns:
-        (11, H, W): RGB 0..1, then for each slot RGB of the reference minus the frame (-1..1) and the cost (0..1).
+        (12, H, W): RGB 0..1, then for each slot RGB of the reference minus the frame (-1..1) and the cost (0..1), and
+        the doubt about the first slot's reference (0..1), 1 where nobody was asked.
 
     Raises:
         ValueError: the frame is not (3, H, W) uint8, a reference or its field does not fit it, or the dtype is
@@ -75,7 +79,7 @@ def network_blocks(rgb: np.ndarray, companions: Slots, dtype: torch.dtype = torc
     Args and Raises as in network_input.
 
     Returns:
-        (44, H / 2, W / 2) with H and W rounded up to multiples of 8, for StreamGenerator.from_blocks.
+        (48, H / 2, W / 2) with H and W rounded up to multiples of 8, for StreamGenerator.from_blocks.
     """
     rows, columns = _padded(rgb)
     costs = _cost_table(dtype)
@@ -92,7 +96,7 @@ def network_codes(rgb: np.ndarray, companions: Slots, form: CodedForm) -> Tensor
         form: how values are written as codes, see int8.py.
 
     Returns:
-        (44, H / 2 + 2, W / 2 + 2) uint8, H and W rounded up to multiples of 8.
+        (48, H / 2 + 2, W / 2 + 2) uint8, H and W rounded up to multiples of 8.
 
     Raises:
         ValueError: as in network_input.
@@ -104,18 +108,25 @@ def network_codes(rgb: np.ndarray, companions: Slots, form: CodedForm) -> Tensor
     return torch.from_numpy(out).permute(2, 0, 1)
 
 
+def doubt_codes(doubt: Tensor) -> Tensor:
+    """A frame's doubt as a Companion holds it: from (H, W) float, 0..1, clamped, to uint8."""
+    return (doubt * 255).round_().clamp_(0, 255).to(torch.uint8)
+
+
 def _fill(
     rgb: np.ndarray, companions: Slots, scales: np.ndarray, costs: np.ndarray, edge: int, out: np.ndarray
 ) -> None:
-    """Write all channels into out (rows / 2 + 2 * edge, columns / 2 + 2 * edge, 44)."""
+    """Write all channels into out (rows / 2 + 2 * edge, columns / 2 + 2 * edge, 48)."""
     for companion in companions:
         _check(companion, rgb)
     nothing = np.zeros([-(-size // kernels.CELL) for size in rgb.shape[1:]], np.uint32)
     references = tuple(companion.rgb if companion else rgb for companion in companions)
     keys = tuple(companion.field.keys[0] if companion else nothing for companion in companions)
+    doubt = companions[0].doubt if companions[0] else None
     kernels_blocks.fill_blocks(
         np.ascontiguousarray(rgb),
         tuple(np.ascontiguousarray(reference) for reference in references),
+        _UNASKED if doubt is None else np.ascontiguousarray(doubt),
         tuple(np.ascontiguousarray(each) for each in keys),
         np.array([companion is not None for companion in companions]),
         np.array([companion.field.radius if companion else 1 for companion in companions]),
@@ -124,7 +135,7 @@ def _fill(
 
 
 def _words(blocks: np.ndarray) -> np.ndarray:
-    """Blocks (..., 44) as (..., 11, words): the four items of a block, two rows of two, packed into one or two words.
+    """Blocks (..., 48) as (..., 12, words): the four items of a block, two rows of two, packed into one or two words.
 
     That is the order of torch's pixel_unshuffle.
     """
@@ -150,6 +161,8 @@ def _check(companion: Companion | None, rgb: np.ndarray) -> None:
     if companion.rgb.shape != rgb.shape or companion.rgb.dtype != rgb.dtype:
         reference = companion.rgb
         raise ValueError(f"reference is {reference.dtype} {reference.shape}, the frame {rgb.dtype} {rgb.shape}")
+    if (doubt := companion.doubt) is not None and (doubt.shape != rgb.shape[1:] or doubt.dtype != np.uint8):
+        raise ValueError(f"doubt is {doubt.dtype} {doubt.shape}; it must be uint8 {rgb.shape[1:]}")
     cells = companion.field.keys.shape[1:]
     if cells != tuple(-(-size // kernels.CELL) for size in rgb.shape[1:]):
         raise ValueError(f"field of {cells} cells does not fit a frame of {rgb.shape}")

@@ -18,6 +18,7 @@ from .cuda_search import DeviceField
 from .device_memory import Shared
 
 DeviceSlot = tuple[Shared, DeviceField] | None  # the reference's RGB, and where the frame's cells stand in it
+_DOUBTED = 4  # of what fill_blocks is told to be there
 _BITS_16 = (torch.float16, torch.bfloat16)
 
 
@@ -55,35 +56,41 @@ def show(planes: tuple[Shared, ...], pixel_format: PixelFormat, turns: int = 0) 
     return rgb, grey
 
 
-def network_blocks(rgb: Shared, slots: tuple[DeviceSlot, DeviceSlot], dtype: torch.dtype = torch.float16) -> Tensor:
+def network_blocks(
+    rgb: Shared, slots: tuple[DeviceSlot, DeviceSlot], doubt: Shared | None = None, dtype: torch.dtype = torch.float16
+) -> Tensor:
     """companions.network_blocks: its float32 values, rounded to dtype.
 
     Args:
         rgb: the frame, (3, H, W) uint8.
         slots: references and fields, or None for an empty slot.
+        doubt: about the first slot's reference, (H, W) uint8; None where nobody was asked.
         dtype: torch.float16 or torch.bfloat16.
 
     Returns:
-        (44, H / 2, W / 2) with H and W rounded up to multiples of 8, channels last in memory.
+        (48, H / 2, W / 2) with H and W rounded up to multiples of 8, channels last in memory.
 
     Raises:
-        ValueError: another dtype, or a reference that does not fit the frame.
+        ValueError: another dtype, or a reference or a doubt that does not fit the frame.
     """
     if dtype not in _BITS_16:
         raise ValueError(f"dtype is {dtype}; it must be torch.float16 or torch.bfloat16")
     if any(slot and slot[0].tensor.shape != rgb.tensor.shape for slot in slots):
         raise ValueError(f"a reference does not fit a frame of {tuple(rgb.tensor.shape)}")
+    if doubt and doubt.tensor.shape != rgb.tensor.shape[1:]:
+        raise ValueError(f"doubt of {tuple(doubt.tensor.shape)} does not fit a frame of {tuple(rgb.tensor.shape)}")
     device = rgb.tensor.device
     rows, columns = (size + -size % MULTIPLE for size in rgb.tensor.shape[1:])
     words = device_memory.empty((rows // 2, columns // 2 * CHANNELS * 2), torch.uint32, device)
-    full = sum(1 << place for place, slot in enumerate(slots) if slot)
+    full = sum(1 << place for place, slot in enumerate(slots) if slot) | (_DOUBTED if slots[0] and doubt else 0)
     radius = next((slot[1].radius for slot in slots if slot), 0)
     # an empty slot needs arrays of the right kind that nobody reads
     references = [slot[0].array if slot else rgb.array for slot in slots]
     keys = [slot[1].keys.array if slot else _no_keys(device) for slot in slots]
     grid = -(-(columns // 2) // kernels_cuda_frame.BLOCK_THREADS), rows // 2
     kernels_cuda_frame.fill_blocks[grid, kernels_cuda_frame.BLOCK_THREADS, device_memory.stream()](
-        rgb.array, references[0], keys[0], references[1], keys[1], np.int32(full), np.int32(radius),
+        rgb.array, references[0], keys[0], references[1], keys[1],
+        doubt.array if doubt else _unasked(device), np.int32(full), np.int32(radius),
         *_value_tables(dtype, device), words.array,
     )  # fmt: skip
     return words.tensor.view(dtype).view(rows // 2, columns // 2, CHANNELS * 4).permute(2, 0, 1)
@@ -220,6 +227,11 @@ def _gains(pixel_format: PixelFormat, device: torch.device) -> Any:
 @lru_cache
 def _weights(pixel_format: PixelFormat, strength: float, device: torch.device) -> Any:
     return device_memory.uploaded((strength * colour.levels_per_rain(pixel_format)).astype(np.float32), device)
+
+
+@lru_cache
+def _unasked(device: torch.device) -> Any:
+    return device_memory.empty((1, 1), torch.uint8, device).array
 
 
 @lru_cache

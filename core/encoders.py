@@ -242,7 +242,7 @@ class StreamEncoder(FrozenEncoder):
         B, _, H, W = x.shape
         empty = x.new_zeros(B, SLOT_CHANNELS, H, W)
         empty[:, -1] = 1  # cost: nothing was found, as companions.network_input says it
-        x = torch.cat((x, *(empty for _ in range(SLOTS))), 1)
+        x = torch.cat((x, *(empty for _ in range(SLOTS)), empty[:, -1:]), 1)  # and full doubt
         x = nn.functional.pad(x, (0, -W % MULTIPLE, 0, -H % MULTIPLE), mode="replicate")
         return tapped(self.layers, nn.functional.pixel_unshuffle(x, 2), layers)
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import kernels_int8
 from .companions import CHANNELS, COST_CAP, SLOT_CHANNELS, SLOTS, CodedForm
-from .stream import BEFORE_CONTEXT, StreamGenerator, decoder_reach_px, reach_px
+from .stream import BEFORE_CONTEXT, OUTPUTS, StreamGenerator, decoder_reach_px, reach_px
 
 Ranges = dict[str, tuple[float, float]]
 Meet = Callable[[Tensor], Tensor]  # the sum of one tensor from each of those that work on a frame
@@ -130,13 +130,13 @@ class Int8Generator:
         """Estimate the rain layer.
 
         Args:
-            codes: uint8 (1, 44, H / 2 + 2, W / 2 + 2) channels last, see companions.network_codes.
+            codes: uint8 (1, 48, H / 2 + 2, W / 2 + 2) channels last, see companions.network_codes.
             height, width: of the frame, which H and W may exceed.
 
         Returns:
-            (3, height, width) float32, rain in units of the 0..1 RGB.
+            (4, height, width) float32, rain in units of the 0..1 RGB and doubt.
         """
-        rain = np.empty((3, height, width), np.float32)
+        rain = np.empty((OUTPUTS, height, width), np.float32)
         self.rows(codes, 0, height, rain)
         return rain
 
@@ -149,7 +149,7 @@ class Int8Generator:
         Args:
             codes: as in rain.
             top, bottom: multiples of 8, but for a bottom that is the frame's height.
-            rain: (3, height, width) float32.
+            rain: (4, height, width) float32.
             meet: where other calls do the frame's other rows at the same time, it waits for them: what they all give
                 is summed. It is called once, by networks with a context.
         """
@@ -170,7 +170,7 @@ class Int8Generator:
         codes = self._enlarged(self._layers["up2"](codes), x2, "decode2.0.first")
         self._blocks("decode2", x2, codes, "tail")
         blocks = self._tail(x2)[:, :, (top - near) // 2 : -(-(bottom - near) // 2)]
-        kernels_int8.unblock(_bits(blocks).reshape(*blocks.shape[2:], 12), top, rain)
+        kernels_int8.unblock(_bits(blocks).reshape(*blocks.shape[2:], 4 * len(rain)), top, rain)
 
     def _middle(self, x8: Tensor, own: slice, rows: int, meet: Meet) -> Tensor:
         """The blocks at an eighth of the resolution on x8, which is written into; the codes for what follows.

@@ -15,7 +15,7 @@ _HALF = np.float32(0.5)
 
 @njit(cache=True)
 def _move_cells(reference, keys, radius, top, moved):
-    """Fill moved (3, CELL, width), the rows of one row of cells from top on, with the reference gathered through keys.
+    """Fill moved (channels, CELL, width), the rows of a row of cells from top on, with the reference seen through keys.
 
     width is that of the cells, whole; places outside the reference take its border.
     """
@@ -30,7 +30,7 @@ def _move_cells(reference, keys, radius, top, moved):
         inside = 0 <= first <= width - CELL and c * CELL + CELL <= width
         for y in range(CELL):
             from_y = min(max(min(top + y, height - 1) + dy, 0), height - 1)
-            for channel in range(3):
+            for channel in range(reference.shape[0]):
                 begin, at = channel * plane + from_y * width, (channel * CELL + y) * across + c * CELL
                 if inside:
                     copy_cell_row(flat, begin + first, target, at)
@@ -80,12 +80,12 @@ def _put(lines, rows, items, out):
 
 @njit(cache=True)
 def _put_colour(rgb, width, scale, scratch, out):
-    """Fill three channels of out (blocks, 3, words) with scale[0] * rgb + scale[1].
+    """Fill the channels of out (blocks, channels, words) with scale[0] * rgb + scale[1].
 
-    Of rgb (3, 2, columns) width are used, the last is repeated.
+    Of rgb (channels, 2, columns) width are used, the last is repeated.
     """
     lines, rows, items = scratch
-    for channel in range(3):
+    for channel in range(rgb.shape[0]):
         for below in range(2):
             source, line = rgb[channel, below, :width], lines[below]
             for x in range(width):
@@ -119,8 +119,8 @@ def _put_cost(keys, costs, out):
 
 
 @njit(cache=True)
-def _fill_stretch(here, moved, keys, used, scales, costs, inside, scratch, out):
-    """Fill out (blocks, channels, words) from two rows of pixels (3, 2, columns) and their moved references."""
+def _fill_stretch(here, moved, doubt, keys, used, scales, costs, inside, scratch, out):
+    """Fill out (blocks, channels, words) from two rows of pixels (3, 2, columns), their moved references, and doubt."""
     _put_colour(here, inside, scales[0], scratch, out[:, :3])
     for slot in range(used.shape[0]):
         channels = out[:, 3 + 4 * slot : 7 + 4 * slot]
@@ -130,17 +130,19 @@ def _fill_stretch(here, moved, keys, used, scales, costs, inside, scratch, out):
         else:
             _put_difference(here, here, inside, scales[1], scratch, channels[:, :3])
             _put_cost(np.full(1, NO_MATCH, np.uint32), costs, channels[:, 3])
+    _put_colour(doubt, inside, scales[0], scratch, out[:, 3 + 4 * used.shape[0] :])
 
 
 @njit(parallel=True, nogil=True, cache=True)
-def fill_blocks(rgb, references, keys, used, radius, scales, costs, edge, out):
-    """Fill out (rows / 2, columns / 2, channels, words): the colours of rgb, then four channels for each slot.
+def fill_blocks(rgb, references, doubt, keys, used, radius, scales, costs, edge, out):
+    """Fill out (rows / 2, columns / 2, channels, words): the colours of rgb, four channels for each slot, doubt.
 
     Those are the slot's reference (slots, 3, H, W) gathered through its keys (slots, cell rows, cell columns), minus
-    rgb, and the cost of the match; in a slot that is not used no difference and the largest cost. scales (2, 2:
-    factor, addend) are of colours and differences, radius (slots,) is that of the keys' index, costs (L, 4) maps their
-    cost to the items of a block, the last row for all larger ones; its type is that of all items. The 2 x 2 items of a
-    block are packed into words. out has edge more blocks on each side, which are left alone.
+    rgb, and the cost of the match; in a slot that is not used no difference and the largest cost. doubt (H, W) moves
+    with the first slot's reference; where it is empty, or that slot is not used, all is doubtful. scales (2, 2: factor,
+    addend) are of colours and doubt, and of differences, radius (slots,) is that of the keys' index, costs (L, 4) maps
+    their cost to the items of a block, the last row for all larger ones; its type is that of all items. The 2 x 2
+    items of a block are packed into words. out has edge more blocks on each side, which are left alone.
     """
     height, width = rgb.shape[1], rgb.shape[2]
     columns = (out.shape[1] - 2 * edge) * 2
@@ -152,6 +154,9 @@ def fill_blocks(rgb, references, keys, used, radius, scales, costs, edge, out):
         for slot in range(used.shape[0]):
             if used[slot]:
                 _move_cells(references[slot], keys[slot][cells], radius[slot], i * CELL, moved[slot])
+        doubtful = np.full((1, CELL, wide), 255, np.uint8)
+        if used[0] and doubt.size > 0:
+            _move_cells(doubt.reshape(1, height, width), keys[0][cells], radius[0], i * CELL, doubtful)
         for y in range(CELL):
             here[:, y] = rgb[:, min(i * CELL + y, height - 1)]
         lines, rows = np.empty(2 * STRETCH, np.float32), np.empty(2 * STRETCH, costs.dtype)
@@ -164,4 +169,5 @@ def fill_blocks(rgb, references, keys, used, radius, scales, costs, edge, out):
             for y in range(0, CELL, 2):
                 blocks = out[edge + (i * CELL + y) // 2, edge + begin // 2 : edge + end // 2]
                 pixels, there = here[:, y : y + 2, begin:], moved[:, :, y : y + 2, begin:]
-                _fill_stretch(pixels, there, near, used, scales, costs, inside, scratch, blocks)
+                unsure = doubtful[:, y : y + 2, begin:]
+                _fill_stretch(pixels, there, unsure, near, used, scales, costs, inside, scratch, blocks)

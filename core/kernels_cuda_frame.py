@@ -4,8 +4,8 @@ Twins of the kernels in kernels.py and of core.companions, sample for sample. Pr
 added up, as on the CPU, so that not even float sums differ. A turn (y0, yi, yj, x0, xi, xj) says which sample (y, x)
 of the lying frame stands at (i, j) of the upright one: y = y0 + yi * i + yj * j, x likewise.
 
-A frame of 1920x1080 in 4:2:0 and 8 bits reads 3.1 MB and writes 8.3 MB to be shown, reads 19.7 MB and writes 45.6 MB
-of float16 to be laid beside its companions, reads 28 MB and writes 3.1 MB to lose its rain: 108 MB in all, 35
+A frame of 1920x1080 in 4:2:0 and 8 bits reads 3.1 MB and writes 8.3 MB to be shown, reads 21.8 MB and writes 49.8 MB
+of float16 to be laid beside its companions, reads 28 MB and writes 3.1 MB to lose its rain: 114 MB in all, 37
 microseconds of an H100's memory.
 """
 # mypy: no-check-untyped-defs
@@ -16,7 +16,7 @@ from .kernels_cuda import greater, lesser
 
 PICTURE_THREADS = (32, 8)
 BLOCK_THREADS = 64  # of fill_blocks, side by side
-BLOCK_WORDS = 22  # eleven channels of a block of 2x2 pixels in 16 bits: each word holds two neighbours of a row
+BLOCK_WORDS = 24  # twelve channels of a block of 2x2 pixels in 16 bits: each word holds two neighbours of a row
 _STAGE = BLOCK_THREADS * BLOCK_WORDS
 
 if config.ENABLE_CUDASIM:  # type: ignore[attr-defined]  # set from the environment
@@ -173,14 +173,28 @@ def _fill_half(stage, at, rgb, reference, keys, full, radius, i, c, below, diffe
     stage[at + 6] = _pair(worth, worth)
 
 
-@cuda.jit(cache=True)
-def fill_blocks(rgb, first, first_keys, second, second_keys, full, radius, colour, difference, cost, words):
-    """Fill words (H / 2, W / 2 * 22) uint32 with the network's input: companions.network_blocks in 16 bits.
+@cuda.jit(device=True)
+def _doubt_half(doubt, keys, full, radius, i, c, below, height, width, colour):
+    """The doubt about one pixel row of block (i, c), gathered as the first reference is; full where there is none."""
+    if full == 0:
+        return _pair(colour[255], colour[255])
+    row, column = lesser(2 * i // CELL, int32(keys.shape[1] - 1)), lesser(2 * c // CELL, int32(keys.shape[2] - 1))
+    index, side = int32(keys[0, row, column] & uint32(INDEX_MASK)), int32(2 * radius + 1)
+    dy, dx = int32(index // side - radius), int32(index % side - radius)
+    from_y = lesser(greater(lesser(2 * i + below, height - 1) + dy, 0), height - 1)
+    from_left = lesser(greater(lesser(2 * c, width - 1) + dx, 0), width - 1)
+    from_right = lesser(greater(lesser(2 * c + 1, width - 1) + dx, 0), width - 1)
+    return _pair(colour[doubt[from_y, from_left]], colour[doubt[from_y, from_right]])
 
-    first and second (3, H, W) are the references, their keys (k, rows, columns); full says with bits 0 and 1 which
-    slot has one. colour (256,), difference (511,) and cost (L,) int32 hold the channels' values in bits, as
-    kernels.fill_companion's tables. One block of threads for BLOCK_THREADS blocks of pixels beside each other, which
-    are put together in shared memory so that they leave in whole lines.
+
+@cuda.jit(cache=True)
+def fill_blocks(rgb, first, first_keys, second, second_keys, doubt, full, radius, colour, difference, cost, words):
+    """Fill words (H / 2, W / 2 * 24) uint32 with the network's input: companions.network_blocks in 16 bits.
+
+    first and second (3, H, W) are the references, their keys (k, rows, columns), doubt (H, W) that about the first;
+    full says with bits 0, 1 and 2 which of the three is there. colour (256,), of the frame and of doubt, difference
+    (511,) and cost (L,) int32 hold the channels' values in bits. One block of threads for BLOCK_THREADS blocks of
+    pixels beside each other, which are put together in shared memory so that they leave in whole lines.
     """
     stage = cuda.shared.array(_STAGE, uint32)
     t = int32(cuda.threadIdx.x)
@@ -197,6 +211,7 @@ def fill_blocks(rgb, first, first_keys, second, second_keys, full, radius, colou
             at = own + 6 + below
             _fill_half(stage, at, rgb, first, first_keys, full & 1, radius, i, c, below, difference, cost)
             _fill_half(stage, at + 8, rgb, second, second_keys, full & 2, radius, i, c, below, difference, cost)
+            stage[at + 16] = _doubt_half(doubt, first_keys, full & 4, radius, i, c, below, height, width, colour)
     cuda.syncthreads()
     begin = int32(cuda.blockIdx.x * _STAGE)
     for n in range(t, lesser(_STAGE, words.shape[1] - begin), BLOCK_THREADS):

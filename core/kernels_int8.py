@@ -102,17 +102,17 @@ def add_enlarged(small, skip, per_unit, zero, out):
 
 @njit(nogil=True, cache=True)
 def unblock(blocks, first, out):
-    """Fill rows of out (3, H, W) float32, from the first on, with blocks (rows / 2, columns / 2, 3, 2, 2).
+    """Fill rows of out (C, H, W) float32, from the first on, with blocks (rows / 2, columns / 2, C, 2, 2).
 
     What exceeds H and W is left out.
     """
-    height, width = out.shape[1], out.shape[2]
+    channels, height, width = out.shape
     for i in range(blocks.shape[0]):
         row = first + 2 * i
-        values = np.empty(blocks.shape[1] * 12, np.float32)
+        values = np.empty(blocks.shape[1] * 4 * channels, np.float32)
         _widened(blocks[i].reshape(-1), values)
-        for channel in range(3):
+        for channel in range(channels):
             for below in range(min(2, height - row)):
                 line = out[channel, row + below]
                 for x in range(width):
-                    line[x] = values[(x >> 1) * 12 + channel * 4 + below * 2 + (x & 1)]
+                    line[x] = values[(x >> 1) * 4 * channels + channel * 4 + below * 2 + (x & 1)]

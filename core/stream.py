@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from .companions import CHANNELS, MULTIPLE
 from .context import GlobalContext, squeeze
 
+OUTPUTS = 4  # the rain in three colours, and how unsure it is
+DOUBTFUL = 32 / 255  # an error, of a range of 1, that counts as full doubt
+_WITH_DOUBT = {"head.weight": (1, CHANNELS), "tail.weight": (0, OUTPUTS), "tail.bias": (0, OUTPUTS)}
 BEFORE_CONTEXT = 2  # blocks at an eighth of the resolution before the whole frame is asked
 
 ProfileName = Literal["tiny", "realtime", "quality"]
@@ -72,7 +75,7 @@ def _blocks(channels: int, count: int) -> nn.Sequential:
 
 
 class StreamGenerator(nn.Module):
-    """Frame and companions in, rain layer out.
+    """Frame and companions in, rain layer and doubt out.
 
     Args:
         config: widths and depths.
@@ -101,7 +104,7 @@ class StreamGenerator(nn.Module):
         self.decode4 = _blocks(quarter, after4)
         self.up2 = nn.Conv2d(quarter, half * 4, 1)
         self.decode2 = _blocks(half, after)
-        self.tail = nn.Conv2d(half, 3 * 4, 3, padding=1)
+        self.tail = nn.Conv2d(half, OUTPUTS * 4, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
 
@@ -130,10 +133,11 @@ class StreamGenerator(nn.Module):
         """Estimate the rain layer R, so that the background is B = O - R.
 
         Args:
-            x: (B, 11, H, W) float, see companions.network_input: RGB 0..1, then two companions of four channels.
+            x: (B, 12, H, W) float, see companions.network_input: RGB 0..1, two companions of four channels, doubt.
 
         Returns:
-            (B, 3, H, W) of x's dtype: rain in units of the 0..1 RGB, not clamped.
+            (B, 4, H, W) of x's dtype, not clamped: rain in units of the 0..1 RGB, and the doubt about it: the root of
+            the expected error, in units of DOUBTFUL. The next frame is to see it beside the derained one.
         """
         height, width = x.shape[-2:]
         rest = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
@@ -144,11 +148,11 @@ class StreamGenerator(nn.Module):
         """The same from an input that is padded and pixel-unshuffled already, see companions.network_blocks.
 
         Args:
-            x: (B, 44, H / 2, W / 2), H and W multiples of 8.
+            x: (B, 48, H / 2, W / 2), H and W multiples of 8.
             said: (B, eighth, 1, 1), what context gives for the frame that x is a part of; None for a whole frame.
 
         Returns:
-            (B, 3, H, W).
+            (B, 4, H, W).
         """
         x2, x4, x8 = self._encoded(x)
         if self.context is not None:
@@ -171,6 +175,17 @@ class StreamGenerator(nn.Module):
     def config_dict(self) -> dict[str, list[int] | bool]:
         """The config as plain JSON values, for a checkpoint's metadata."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.config).items()}
+
+
+def widened(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a network from before there was a doubt, with one that is neither listened to nor said."""
+    state = dict(state)
+    for name, (axis, channels) in _WITH_DOUBT.items():
+        tensor = state.get(name)
+        if tensor is not None and tensor.ndim > axis and tensor.shape[axis] == 4 * (channels - 1):
+            shape = [4 if each == axis else size for each, size in enumerate(tensor.shape)]
+            state[name] = torch.cat([tensor, tensor.new_zeros(shape)], axis)
+    return state
 
 
 def reach_px(config: StreamConfig) -> int:

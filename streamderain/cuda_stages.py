@@ -17,6 +17,7 @@ from torch import Tensor
 
 from streamderain import stages
 from streamderain.core import cuda_frame, cuda_search, device_memory, matching
+from streamderain.core.companions import doubt_codes
 from streamderain.core.cuda_search import DeviceField, DeviceGuide
 from streamderain.core.device_memory import Shared
 from streamderain.engine import Engine
@@ -35,11 +36,13 @@ class CudaView:
         rgb: (3, H, W) uint8, upright.
         guide: padded, rain-suppressed luma.
         ready: the event behind which both may be read.
+        doubt: of a derained view, (H, W) uint8, see companions.Companion.
     """
 
     rgb: Shared
     guide: DeviceGuide
     ready: Any
+    doubt: Shared | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -102,7 +105,8 @@ class CudaStages:
         with self._transfers.here():
             self._transfers.meet(view.ready)
             first, second = ((slot[0].rgb, slot[1].field) if slot else None for slot in slots)
-            return cuda_frame.network_blocks(view.rgb, (first, second))
+            doubt = slots[0][0].doubt if slots[0] else None
+            return cuda_frame.network_blocks(view.rgb, (first, second), doubt)
 
     def alone(self, frame: Frame, scale: int) -> tuple[Tensor, tuple[int, int]]:
         with self._transfers.here():
@@ -117,15 +121,19 @@ class CudaStages:
     def derained(self, view: CudaView, rain: Tensor) -> CudaView:
         with self._transfers.here():
             height, width = view.size
-            left = view.rgb.tensor - 255 * rain[:, :height, :width]
-            return replace(view, rgb=device_memory.shared(left.round_().clamp_(0, 255).to(torch.uint8)))
+            left = view.rgb.tensor - 255 * rain[:3, :height, :width]
+            return replace(
+                view,
+                rgb=device_memory.shared(left.round_().clamp_(0, 255).to(torch.uint8)),
+                doubt=device_memory.shared(doubt_codes(rain[3, :height, :width])),
+            )
 
     def subtract(self, frame: Frame, rain: Tensor, strength: float, scale: int) -> Frame:
         with self._transfers.here():
             if scale > 1:
                 return self._subtract_on_host(frame, rain, strength, scale)
             planes = self._planes(frame)
-            outs: Any = cuda_frame.subtract_rain(planes, rain, frame.format, strength, quarter_turns(frame))
+            outs: Any = cuda_frame.subtract_rain(planes, rain[:3], frame.format, strength, quarter_turns(frame))
             return frame.with_planes(outs if frame.on_device else self._transfers.down(outs))
 
     def _subtract_on_host(self, frame: Frame, rain: Tensor, strength: float, scale: int) -> Frame:
@@ -133,7 +141,7 @@ class CudaStages:
         height, width = (-(-side // scale) for side in (frame.height, frame.width))
         if quarter_turns(frame) % 2:
             height, width = width, height
-        layer = rain[:, :height, :width].contiguous().cpu().numpy()
+        layer = rain[:3, :height, :width].contiguous().cpu().numpy()
         derained = self._host.subtract(here, layer, strength, scale)
         planes: Any = self._transfers.up(derained.planes) if frame.on_device else derained.planes
         return frame.with_planes(planes)

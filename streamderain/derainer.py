@@ -22,6 +22,7 @@ from streamderain.mirrored import Mirrored
 from streamderain.stages import Field, Rain, Slot, View, stages_for
 
 Picture = Frame | np.ndarray
+Answer = tuple[View, Rain]  # a view and what the network said of it
 ARRAY_FORMAT = PixelFormat(family="rgb", full_range=True)
 
 
@@ -40,14 +41,14 @@ class Past:
 
     Attributes:
         view: of the frame before.
-        derained: that view without its rain, as soon as it is known; see Seen.
+        answer: that view and its rain, as soon as it is known; see Seen.
         fields: the last match field of each role: "before" (t-1) and "after" (t+1).
         ahead: the frame that was looked at before its turn.
         number: undamaged frames seen since the reset; drives the search's random probes.
     """
 
     view: View | None = None
-    derained: Future[View | None] | None = None
+    answer: Future[Answer | None] | None = None
     fields: dict[str, Field] = field(default_factory=dict)
     ahead: Ahead | None = None
     number: int = 0
@@ -61,18 +62,18 @@ class Seen:
         frame: as it came.
         view: of it; None for a network that looks at each frame alone.
         slots: its companions.
-        before: the first companion without its rain where that is the frame before; None gives no answer, or says
-            that the network is to see it as it came.
-        derained: takes the view without its rain for the frame after; None where that could not be made, or the
-            network is not recurrent.
+        before: the first companion and its rain where that is the frame before, and the network is to see what it left
+            of it; None gives no answer, or says that it is to see it as it came.
+        answer: takes the view and its rain for the frame after; None where that was not found, or the network is not
+            recurrent.
         strength, scale: the Derainer's, then.
     """
 
     frame: Frame
     view: View | None
     slots: tuple[Slot, Slot]
-    before: Future[View | None] | None
-    derained: Future[View | None]
+    before: Future[Answer | None] | None
+    answer: Future[Answer | None]
     strength: float
     scale: int
 
@@ -181,14 +182,12 @@ class Derainer:
 
         A recurrent network waits for the frame before, which must be finished or under way in another thread.
         """
-        left = None
+        answer = None
         try:
             rain = self._rain(seen)
-            if self._engine.recurrent and seen.view is not None:
-                with self._timed("companions"):
-                    left = self._stages.derained(seen.view, rain)
+            answer = (seen.view, rain) if self._engine.recurrent and seen.view is not None else None
         finally:
-            seen.derained.set_result(left)
+            seen.answer.set_result(answer)
         with self._timed("subtract"):
             derained = self._stages.subtract(seen.frame, rain, seen.strength, seen.scale)
         with self._lock:
@@ -201,9 +200,9 @@ class Derainer:
             with self._timed("view"):
                 input, size = self._stages.alone(seen.frame, seen.scale)
         else:
-            slots, size = _recurred(seen), seen.view.size
+            answer, size = seen.before.result() if seen.before else None, seen.view.size
             with self._timed("companions"):
-                input = self._stages.beside(seen.view, slots)
+                input = self._stages.beside(seen.view, self._recurred(seen.slots, answer))
         with self._timed("network"):
             return self._stages.rain(input, size)
 
@@ -218,14 +217,14 @@ class Derainer:
         with self._timed("search"):
             slots = self._slots(view, ahead.view if ahead else None)
         behind = slots[0] is not None and slots[0][0] is self.past.view
-        before, derained = self.past.derained if behind else None, Future[View | None]()
+        before, answer = self.past.answer if behind else None, Future[Answer | None]()
         if frame.corrupt:  # its damage decides nothing for the frames after it, not even that there was a cut
             self.past.view, self.past.fields = past, fields
         else:
-            self.past.view, self.past.derained = view, derained
+            self.past.view, self.past.answer = view, answer
             self.past.number += 1
         self.past.ahead = ahead
-        return Seen(frame, view, slots, before, derained, self.strength, self.scale)
+        return Seen(frame, view, slots, before, answer, self.strength, self.scale)
 
     def _frame(self, picture: Picture) -> Frame:
         """The picture as a Frame; the one looked at before is known already."""
@@ -278,6 +277,11 @@ class Derainer:
             return False
         return True
 
+    def _recurred(self, slots: tuple[Slot, Slot], answer: Answer | None) -> tuple[Slot, Slot]:
+        """A frame's companions, with what was left of the frame before where that is known."""
+        first, second = slots
+        return ((self._stages.derained(*answer), first[1]) if first and answer else first), second
+
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
         began = time.perf_counter()
@@ -285,13 +289,6 @@ class Derainer:
         spent = (time.perf_counter() - began) * 1e3
         with self._lock:
             self.stage_ms[stage] += spent
-
-
-def _recurred(seen: Seen) -> tuple[Slot, Slot]:
-    """A frame's companions, with the frame before as it was derained, as soon as it is."""
-    first, second = seen.slots
-    left = seen.before.result() if seen.before else None
-    return ((left, first[1]) if first and left else first), second
 
 
 def _frame_of(array: np.ndarray) -> Frame:

@@ -80,16 +80,16 @@ class Engine:
 
     @torch.inference_mode()
     def rain(self, seen: Tensor) -> Tensor:
-        """Estimate the rain layer of one frame, on the device, without waiting for it.
+        """Estimate the rain layer of one frame, and the doubt about it, on the device, without waiting for it.
 
         Args:
             seen: what the network looks at, of any float dtype, on the engine's device; from elsewhere it is copied.
-                With companions (44, H / 2, W / 2), see companions.network_blocks; without them (3, H, W), see
+                With companions (48, H / 2, W / 2), see companions.network_blocks; without them (3, H, W), see
                 single_frame.frame_input.
 
         Returns:
-            (3, H, W) float32 on the engine's device, rain in units of the 0..1 RGB; not cropped to the frame, which
-            blocks may exceed.
+            (4, H, W) float32 on the engine's device, see StreamGenerator.forward; without companions (3, H, W), rain
+            in units of the 0..1 RGB. Not cropped to the frame, which blocks may exceed.
 
         Raises:
             DerainError: the device's memory has no room for a single frame.
@@ -104,7 +104,7 @@ class Engine:
             height, width: of the frame.
 
         Returns:
-            (3, height, width) float32, rain in units of the 0..1 RGB.
+            (4, height, width) or (3, height, width) float32.
         """
         return self.rain(seen)[:, :height, :width].contiguous().cpu().numpy()
 

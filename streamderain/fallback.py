@@ -51,7 +51,7 @@ class Careful:
             seen: see Engine.rain.
 
         Returns:
-            (3, H, W) float32 on the device.
+            What Engine.rain returns.
 
         Raises:
             DerainError: not even the frame itself has room on the device.

@@ -8,7 +8,7 @@ from torch import Tensor
 from streamderain.core import int8
 from streamderain.core.checkpoint import Generator
 from streamderain.core.companions import CodedForm
-from streamderain.core.stream import StreamGenerator, reach_px
+from streamderain.core.stream import OUTPUTS, StreamGenerator, reach_px
 from streamderain.halves import Halves
 
 
@@ -34,16 +34,16 @@ class Int8Engine:
         self._halves = Halves(reach_px(model.config))
 
     def run(self, seen: Tensor, height: int, width: int) -> np.ndarray:
-        """Estimate the rain layer of one frame.
+        """Estimate the rain layer of one frame, and the doubt about it.
 
         Args:
             seen: what companions.network_codes made.
             height, width: of the frame.
 
         Returns:
-            (3, height, width) float32, rain in units of the 0..1 RGB.
+            (4, height, width) float32, see StreamGenerator.forward.
         """
-        rain = np.empty((3, height, width), np.float32)
+        rain = np.empty((OUTPUTS, height, width), np.float32)
         self._halves.run(lambda top, bottom, meet: self._network.rows(seen[None], top, bottom, rain, meet), height)
         return rain
 

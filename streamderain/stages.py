@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from streamderain.core import colour, matching
-from streamderain.core.companions import Companion, network_blocks, network_codes
+from streamderain.core.companions import Companion, doubt_codes, network_blocks, network_codes
 from streamderain.core.matching import Guide, MatchField, SearchSettings
 from streamderain.core.single_frame import frame_input
 from streamderain.engine import Engine
@@ -36,7 +37,7 @@ class View(Protocol):
 
 
 Field = Any  # of a kind of stages' own: how a view is found in another one
-Rain = Any  # a rain layer as the same stages take it off again
+Rain = Any  # a rain layer as the same stages take it off again, with what else the network says of it
 Slot = tuple[Any, Field] | None  # a reference's view and the field into it
 
 
@@ -62,7 +63,7 @@ class Stages(Protocol):
         """A view's rain layer from what the network sees of it; size is that of the view."""
 
     def derained(self, view: Any, rain: Rain) -> Any:
-        """The view without its rain, for the slots of the next frame."""
+        """The view without its rain, and how unsure that is, for the slots of the next frame."""
 
     def subtract(self, frame: Frame, rain: Rain, strength: float, scale: int) -> Frame:
         """The frame without strength times the rain; on a GPU its planes stay where they were, there or on the host."""
@@ -75,10 +76,12 @@ class HostView:
     Attributes:
         rgb: (3, H, W) uint8, turned upright.
         guide: padded, rain-suppressed luma.
+        doubt: of a derained view, see companions.Companion.
     """
 
     rgb: np.ndarray
     guide: Guide
+    doubt: np.ndarray | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -107,7 +110,7 @@ class HostStages:
         return matching.is_cut(field, SEARCH)
 
     def beside(self, view: HostView, slots: tuple[Slot, Slot]) -> Tensor:
-        first, second = (Companion(slot[0].rgb, slot[1]) if slot else None for slot in slots)
+        first, second = (Companion(slot[0].rgb, slot[1], slot[0].doubt) if slot else None for slot in slots)
         if self._engine.form is not None:
             return network_codes(view.rgb, (first, second), self._engine.form)
         return network_blocks(view.rgb, (first, second), self._engine.input_dtype)
@@ -121,10 +124,11 @@ class HostStages:
         return self._engine.run(seen, *size)
 
     def derained(self, view: HostView, rain: np.ndarray) -> HostView:
-        return replace(view, rgb=np.stack(colour.subtract_rain(tuple(view.rgb), rain, _RGB)))
+        rgb = np.stack(colour.subtract_rain(tuple(view.rgb), rain[:3], _RGB))
+        return replace(view, rgb=rgb, doubt=doubt_codes(torch.from_numpy(rain[3])).numpy())
 
     def subtract(self, frame: Frame, rain: np.ndarray, strength: float, scale: int) -> Frame:
-        frame, layer = on_host(frame), lying(rain, frame)
+        frame, layer = on_host(frame), lying(rain[:3], frame)
         derained = frame.with_planes(colour.subtract_rain(frame.planes, layer, frame.format, strength))
         return lightened(frame, derained, _REACH_PX * scale) if scale > 1 else derained
 

@@ -55,18 +55,21 @@ def in_tiles(rain_of: Callable[[Tensor], Tensor], seen: Tensor, tile: int, halo:
 
     Args:
         rain_of: takes what the network sees of a tile, on any device, and returns its rain on `device`.
-        seen: of the whole frame, (44, H / 2, W / 2).
+        seen: of the whole frame, (48, H / 2, W / 2).
         tile, halo: in pixels, see spans.
         device: where the result is.
 
     Returns:
-        (3, H, W) float32.
+        (C, H, W) float32, with the channels that rain_of returns.
     """
-    rain = torch.empty((3, *(side * _BLOCK for side in seen.shape[1:])), device=device)
+    rain: Tensor | None = None
     for rows, columns, part in _parts(seen, tile, halo):
         found = rain_of(part)[:, rows.keep - rows.start :, columns.keep - columns.start :]
+        if rain is None:
+            rain = torch.empty((len(found), *(side * _BLOCK for side in seen.shape[1:])), device=device)
         place = rain[:, rows.keep : rows.until, columns.keep : columns.until]
         place.copy_(found[:, : place.shape[1], : place.shape[2]])
+    assert rain is not None  # there is at least one tile
     return rain
 
 

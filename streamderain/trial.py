@@ -21,10 +21,10 @@ _FLAT = 1e-6  # a spread of the rain below this is no picture
 
 
 def drawn_frame(model: Generator) -> Tensor:
-    """What the network sees of a drawn scene in rain, with both companions where it takes them.
+    """What the network sees of a drawn scene in rain, with both companions, and a doubt, where it takes them.
 
     Returns:
-        (44, HEIGHT / 2, WIDTH / 2) or (3, HEIGHT, WIDTH) float32 on the CPU; the same at every call.
+        (48, HEIGHT / 2, WIDTH / 2) or (3, HEIGHT, WIDTH) float32 on the CPU; the same at every call.
     """
     chance = torch.Generator().manual_seed(0)
     rows, columns = torch.meshgrid(torch.linspace(0, 1, HEIGHT), torch.linspace(0, 1, WIDTH), indexing="ij")
@@ -35,7 +35,7 @@ def drawn_frame(model: Generator) -> Tensor:
     if not isinstance(model, StreamGenerator):
         return rgb
     slots = [torch.cat(((scene + each).clamp(0, 1) - rgb, 4 * each[:1].abs())) for each in streaks[1:]]
-    return functional.pixel_unshuffle(torch.cat((rgb, *slots)), 2)
+    return functional.pixel_unshuffle(torch.cat((rgb, *slots, 3 * streaks[1])), 2)
 
 
 def difference(fast: Callable[[Tensor], Tensor], plain: Callable[[Tensor], Tensor], batch: Tensor) -> str | None:

@@ -39,7 +39,7 @@ def signatures():
     yield frame.gain_yuv, (deep, deep, deep, int32, int32, matrix, float32, curve, turn, rain, array(float32, 3))
     yield frame.gain_rgb, (deep, deep, deep, curve, turn, rain, array(float32, 3))
     yield frame.subtract_levels, (planes, int32, int32, int32, matrix, turn, rain, int32, planes)
-    yield frame.fill_blocks, (rgb, rgb, keys, rgb, keys, int32, int32, tables, tables, tables, words)
+    yield frame.fill_blocks, (rgb, rgb, keys, rgb, keys, luma, int32, int32, tables, tables, tables, words)
 
 
 def main(assembler, folder):

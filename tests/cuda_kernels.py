@@ -237,18 +237,20 @@ def test_planes_and_rain_that_do_not_fit_are_refused():
 
 # --- companions ---
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("doubted", [True, False])
 @pytest.mark.parametrize("size, full", [((5, 9), (True, False)), ((9, 14), (False, True)), ((6, 6), (False, False))])
-def test_companions_are_laid_beside_the_frame_as_on_the_cpu(size, full, dtype):
+def test_companions_are_laid_beside_the_frame_as_on_the_cpu(size, full, doubted, dtype):
     rng = np.random.default_rng(size[1])
     rgb, *references = (rng.integers(0, 256, (3, *size), dtype=np.uint8) for _ in range(3))
     cells = [-(-side // 4) for side in size]
     costs, offsets = rng.integers(0, 3000, (2, 2, *cells)), rng.integers(0, 49, (2, 2, *cells))
     keys = (costs << 12 | offsets).astype(np.uint32)
-    slots = [Companion(references[n], MatchField(keys[n], 3)) if full[n] else None for n in (0, 1)]
+    doubt = rng.integers(0, 256, size, dtype=np.uint8) if doubted else None
+    slots = [Companion(references[n], MatchField(keys[n], 3), doubt) if full[n] else None for n in (0, 1)]
     expected = network_blocks(rgb, tuple(slots))
     fields = [DeviceField(given(keys[n]), torch.empty(0), 3) for n in (0, 1)]
     there = tuple((given(references[n]), fields[n]) if full[n] else None for n in (0, 1))
-    found = cuda_frame.network_blocks(given(rgb), there, dtype)
+    found = cuda_frame.network_blocks(given(rgb), there, given(doubt) if doubted else None, dtype)
     assert found.shape == expected.shape and found.stride() == expected.stride()
     assert_array_equal(found.cpu().float().numpy(), expected.to(dtype).float().numpy())
 
@@ -258,5 +260,7 @@ def test_companions_of_another_size_or_dtype_are_refused():
     field = DeviceField(given(np.zeros((1, 1, 2), np.uint32)), torch.empty(0), 3)
     with pytest.raises(ValueError, match="does not fit"):
         cuda_frame.network_blocks(rgb, ((other, field), None))
+    with pytest.raises(ValueError, match="doubt of"):
+        cuda_frame.network_blocks(rgb, (None, None), given(np.zeros((4, 5), np.uint8)))
     with pytest.raises(ValueError, match=r"dtype is torch\.float32"):
-        cuda_frame.network_blocks(rgb, (None, None), torch.float32)
+        cuda_frame.network_blocks(rgb, (None, None), None, torch.float32)

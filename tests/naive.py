@@ -185,6 +185,19 @@ def companion(rgb, reference, keys, radius):
     return out
 
 
+def moved(plane, keys, radius):
+    """A plane (H, W) gathered through keys."""
+    H, W = plane.shape
+    side = 2 * radius + 1
+    out = np.empty_like(plane)
+    for y, x in np.ndindex(H, W):
+        index = int(keys[y // 4, x // 4]) % 4096
+        from_y = min(max(y + index // side - radius, 0), H - 1)
+        from_x = min(max(x + index % side - radius, 0), W - 1)
+        out[y, x] = plane[from_y, from_x]
+    return out
+
+
 # --- rain: every streak over every pixel ---
 def streaks(drops, shape):
     """Segments with a Gaussian cross-section, cut at three sigma, with soft ends: float64 layer of that shape.

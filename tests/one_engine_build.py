@@ -32,7 +32,7 @@ class Sorted(StreamGenerator):
     """A network with an operator that TensorRT has no counterpart of."""
 
     def from_blocks(self, x: Tensor) -> Tensor:
-        """(B, 44, H / 2, W / 2) to (B, 3, H, W)."""
+        """(B, 48, H / 2, W / 2) to (B, 4, H, W)."""
         return torch.cumsum(super().from_blocks(x), 2).sort(2).values.cumprod(2)
 
 
@@ -93,7 +93,7 @@ def report(name: str) -> dict[str, Any]:
     lowered = tensorrt.lowered(program, settings)
     done = time.monotonic()
     sides = [side // 2 for side in SIDES] if name in PROFILES else SIDES
-    seen = torch.rand(1, 44 if name in PROFILES else 3, *sides).half()
+    seen = torch.rand(1, 48 if name in PROFILES else 3, *sides).half()
     with torch.inference_mode():
         found, expected = lowered(seen).float(), entrance(model)(seen).float()
     compared = time.monotonic()

@@ -202,7 +202,7 @@ def test_a_published_network_is_measured_without_companions(tmp_path, monkeypatc
 @pytest.mark.parametrize("size", [(34, 50), (48, 64)])
 def test_no_rain_has_the_shape_of_a_networks_rain(size):
     engine = Engine(StreamGenerator.from_profile("tiny").eval(), "cpu", backend="eager")
-    seen = torch.rand(44, -(-size[0] // 8) * 4, -(-size[1] // 8) * 4)
+    seen = torch.rand(48, -(-size[0] // 8) * 4, -(-size[1] // 8) * 4)
     none = NoRain(engine)
     assert none.rain(seen).shape == engine.rain(seen).shape and none.rain(seen).dtype == torch.float32
     assert not none.rain(seen).any() and none.rain(seen) is none.rain(seen)

@@ -29,7 +29,7 @@ def random_field(seed, size, radius, k=2):
 @pytest.mark.parametrize("size", SIZES)
 def test_tiny_input_matches_naive(size, radius):
     rgb, reference, other = (picture(seed, size) for seed in range(3))
-    first = Companion(reference, random_field(radius, size, radius))
+    first = Companion(reference, random_field(radius, size, radius), picture(3, size)[0])
     second = Companion(other, random_field(radius + 50, size, radius))
     seen = network_input(rgb, (first, second)).numpy()
     assert seen.shape == (companions.CHANNELS, *size)
@@ -38,6 +38,7 @@ def test_tiny_input_matches_naive(size, radius):
     for slot, companion in enumerate((first, second)):
         twin = naive.companion(rgb, companion.rgb, companion.field.keys[0], radius)
         assert_allclose(seen[3 + 4 * slot : 7 + 4 * slot], twin, rtol=2e-7)  # one rounding to float32
+    assert_allclose(seen[11], naive.moved(first.doubt, first.field.keys[0], radius) / 255, rtol=2e-7)
 
 
 def test_bfloat16_is_the_float32_input_rounded():
@@ -54,7 +55,7 @@ def test_bfloat16_is_the_float32_input_rounded():
 def test_tiny_blocks_are_the_input_padded_and_unshuffled(size, dtype):
     rgb, reference, other = (picture(seed, size) for seed in range(3))
     for second in (Companion(other, random_field(2, size, 9)), None):
-        slots = (Companion(reference, random_field(1, size, 9)), second)
+        slots = (Companion(reference, random_field(1, size, 9), picture(3, size)[0]), second)
         found = network_blocks(rgb, slots, dtype)
         rest = (0, -size[1] % 8, 0, -size[0] % 8)
         padded = torch.nn.functional.pad(network_input(rgb, slots, dtype)[None], rest, mode="replicate")
@@ -68,13 +69,22 @@ def test_an_empty_slot_says_that_nothing_was_found(dtype):
     for first in (3, 7):
         assert not seen[first : first + 3].any()
         assert (seen[first + 3] == 1).all()
+    assert (seen[11] == 1).all()
+
+
+def test_a_reference_that_is_no_answer_is_doubtful_all_over():
+    rgb, field = picture(5, (5, 6)), random_field(1, (5, 6), 2)
+    sure = Companion(rgb, field, np.zeros((5, 6), np.uint8))
+    assert (network_input(rgb, (Companion(rgb, field), sure))[11] == 1).all()
+    assert not network_input(rgb, (sure, None))[11].any()
+    assert (network_input(rgb, (None, sure))[11] == 1).all()
 
 
 def test_a_frame_that_is_its_own_companion_differs_nowhere():
     rgb = picture(6, (12, 20))
     guide = matching.make_guide(rgb[1])
     companion = Companion(rgb, matching.search(guide, guide, SearchSettings(radius=3)))
-    assert not network_input(rgb, (companion, companion))[3:].any()
+    assert not network_input(rgb, (companion, companion))[3:11].any()
 
 
 @pytest.mark.parametrize("offset", [(-31, -31), (31, 31), (-31, 31)])
@@ -107,10 +117,12 @@ def test_the_inputs_stay_as_they_were():
 def test_pictures_may_lie_in_memory_as_they_like():
     rgb, reference = picture(13, (9, 14)), picture(14, (9, 14))
     field = random_field(15, (9, 14), 4)
-    expected = network_input(rgb, (Companion(reference, field), None))
+    doubt = picture(16, (9, 14))[0]
+    expected = network_input(rgb, (Companion(reference, field, doubt), None))
     other = np.ascontiguousarray(np.moveaxis(rgb, 0, -1))
     strided = MatchField(np.asfortranarray(field.keys), field.radius)
-    found = network_input(np.moveaxis(other, -1, 0), (Companion(np.asfortranarray(reference), strided), None))
+    first = Companion(np.asfortranarray(reference), strided, np.asfortranarray(doubt))
+    found = network_input(np.moveaxis(other, -1, 0), (first, None))
     assert torch.equal(found, expected)
 
 
@@ -124,6 +136,13 @@ def test_other_frames_are_refused(rgb):
 def test_a_reference_that_does_not_fit_is_refused(reference):
     with pytest.raises(ValueError, match="reference is"):
         network_input(picture(0, (8, 8)), (Companion(reference, random_field(0, (8, 8), 2)), None))
+
+
+@pytest.mark.parametrize("doubt", [np.zeros((8, 9), np.uint8), np.zeros((8, 8), np.float32)])
+def test_a_doubt_that_does_not_fit_is_refused(doubt):
+    rgb = picture(0, (8, 8))
+    with pytest.raises(ValueError, match="doubt is"):
+        network_input(rgb, (Companion(rgb, random_field(0, (8, 8), 2), doubt), None))
 
 
 @pytest.mark.parametrize("cells", [(1, 2), (3, 2)])

@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -485,7 +486,7 @@ def test_engine_runs_the_network_in_the_processors_precision(monkeypatch, bf16, 
     torch.manual_seed(0)
     network = StreamGenerator(StreamConfig(widths=(6, 6, 6), blocks=(0, 0, 0, 0, 0))).eval()
     torch.nn.init.normal_(network.tail.weight, std=0.1)
-    seen = torch.rand(11, 13, 21)
+    seen = torch.rand(12, 13, 21)
     with torch.inference_mode():
         expected = network(seen[None])[0].numpy()
     made = engine.Engine(network, "cpu")
@@ -493,7 +494,7 @@ def test_engine_runs_the_network_in_the_processors_precision(monkeypatch, bf16, 
     assert made.companions
     padded = torch.nn.functional.pad(seen[None], (0, 3, 0, 3), mode="replicate")
     rain = made.run(torch.nn.functional.pixel_unshuffle(padded, 2)[0].to(dtype), 13, 21)
-    assert (rain.dtype, rain.shape) == (np.float32, (3, 13, 21))
+    assert (rain.dtype, rain.shape) == (np.float32, (4, 13, 21))
     # bfloat16 keeps eight bits: the error of a sum of a few hundred terms of size 0.1
     assert_allclose(rain, expected, atol=3e-2 * np.abs(expected).max() if bf16 else 1e-6)
 
@@ -508,15 +509,18 @@ def test_a_smaller_look_still_changes_nothing_without_rain(zero, pixel_format, s
         assert_array_equal(plane, before)
 
 
-def test_a_smaller_look_takes_off_the_smaller_pictures_rain_enlarged(model):
+def test_a_smaller_look_takes_off_the_smaller_pictures_rain_enlarged(tmp_path):
+    model = make_model(tmp_path / "faint.safetensors", 0.02)  # so that no picture saturates
     few = scene(3, count=3, size=(20, 28))
     many = [np.kron(frame, np.ones((2, 2, 1), np.uint8)) for frame in few]  # shrunk by averaging they are `few` again
     small, large = Derainer(model=model), Derainer(model=model, scale=2)
     for frame, big in zip(few, many, strict=True):
         expected, found = small(frame).astype(int) - frame, large(big).astype(int) - big
         assert found.shape == big.shape and np.abs(expected).max() > 8
-        inner = found.reshape(20, 2, 28, 2, 3).mean((1, 3))  # bilinear enlargement keeps each 2x2 block's mean nearly
-        assert np.corrcoef(inner.ravel(), expected.ravel())[0, 1] > 0.9
+        inner = found.reshape(20, 2, 28, 2, 3).mean((1, 3))
+        share = np.array([1, 6, 1]) / 8  # what bilinear enlargement leaves in the mean of a 2x2 block
+        enlarged = cv2.sepFilter2D(expected.astype(float), -1, share, share, borderType=cv2.BORDER_REPLICATE)
+        assert np.median(np.abs(inner - enlarged)) < 0.5 < np.median(np.abs(inner - expected))
 
 
 def test_another_scale_in_the_middle_begins_anew(model):

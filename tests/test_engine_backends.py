@@ -114,7 +114,7 @@ def test_a_machine_without_compiler_is_told_what_to_install(monkeypatch):
 
 # --- the trial ---
 def test_the_drawn_frame_shows_rain_and_companions():
-    for model, shape in ((stream(), (44, 64, 96)), (single(), (3, 128, 192))):
+    for model, shape in ((stream(), (48, 64, 96)), (single(), (3, 128, 192))):
         frame = trial.drawn_frame(model)
         assert frame.shape == shape and frame.std() > 0.1
         assert torch.equal(frame, trial.drawn_frame(model))
@@ -200,7 +200,7 @@ def test_a_folder_that_cannot_be_written_costs_only_the_next_run(tmp_path, model
     made = network(model, tmp_path / "file", told)
     assert made.kept() == ()
     assert "could not be kept for the next run" in told[1] and "--cache-dir" in told[1]
-    batch = torch.rand(1, 44, 64, 96)
+    batch = torch.rand(1, 48, 64, 96)
     with torch.inference_mode():
         assert torch.equal(made(batch), model.from_blocks(batch))
 
@@ -212,7 +212,7 @@ def test_frames_go_to_the_engine_for_their_size(tmp_path, model, fake):
     sizes = {(64, 4096): 1.0, (64, 64): 1.0, (2176, 64): 1.0, (2184, 64): 1.001, (56, 64): None}
     with torch.inference_mode():
         for (height, width), factor in sizes.items():
-            batch = torch.rand(1, 44, height // 2, width // 2)
+            batch = torch.rand(1, 48, height // 2, width // 2)
             assert_allclose(made(batch).numpy(), model.from_blocks(batch).numpy() * (factor or 1.0), rtol=1e-6)
         made(batch)
     assert fake.built == [WIDE, TALL]
@@ -224,7 +224,7 @@ def test_a_tall_engine_that_cannot_be_built_leaves_them_to_eager(tmp_path, model
     told = []
     made = network(model, tmp_path, told)
     fake.error = tensorrt.Unbuildable("no memory")
-    batch = torch.rand(1, 44, 1100, 40)
+    batch = torch.rand(1, 48, 1100, 40)
     with torch.inference_mode():
         for _ in range(2):
             assert torch.equal(made(batch), model.from_blocks(batch))
@@ -260,7 +260,7 @@ def test_the_engine_runs_what_it_built_and_says_so(tmp_path, model, fake, on_gpu
     expected = model.from_blocks(seen[None])[0].detach().numpy()
     assert_allclose(made.run(seen, 120, 190), expected[:, :120, :190], atol=1e-6)
     rain = made.rain(seen)
-    assert rain.dtype == torch.float32 and rain.shape == (3, 128, 192)
+    assert rain.dtype == torch.float32 and rain.shape == (4, 128, 192)
 
 
 @pytest.mark.parametrize("factor, words", [(0.0, "nothing"), (1.5, "grey levels off"), (float("nan"), "NaN")])
@@ -377,7 +377,7 @@ def test_the_compiled_network_is_the_eager_one_at_every_size(tmp_path):
     assert any((tmp_path / "inductor").rglob("*.so")) and len(told) == 2
     eager = Engine(model, "cpu")
     for height, width in ((64, 96), (40, 200), (8, 8), (200, 40)):
-        seen = torch.rand(44, height // 2, width // 2, dtype=made.input_dtype)
+        seen = torch.rand(48, height // 2, width // 2, dtype=made.input_dtype)
         found, expected = made.run(seen, height - 3, width), eager.run(seen, height - 3, width)
         assert_allclose(found, expected, atol=1e-5 if made.precision == "fp32" else 1 / 255)
         assert np.std(expected) > 0.01

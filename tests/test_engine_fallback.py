@@ -55,7 +55,7 @@ def model(request):
 
 
 def frame(height=320, width=640):
-    return torch.rand(44, height // 2, width // 2)
+    return torch.rand(48, height // 2, width // 2)
 
 
 def close(found, expected):

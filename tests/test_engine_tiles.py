@@ -15,7 +15,7 @@ CONFIGS = [(0, 0, 0, 0, 0), (1, 1, 1, 1, 1), (1, 0, 0, 2, 0), (0, 2, 1, 0, 1), (
 
 def looked_at(model, height, width, row, column):
     """Which places of the input change an output pixel: its gradient, in float64, rows and columns of half pixels."""
-    seen = torch.rand(1, 44, height // 2, width // 2, dtype=torch.float64, requires_grad=True)
+    seen = torch.rand(1, 48, height // 2, width // 2, dtype=torch.float64, requires_grad=True)
     model.from_blocks(seen)[0, :, row, column].sum().backward()
     places = seen.grad[0].abs().sum(0).nonzero()
     return places[:, 0], places[:, 1]
@@ -71,7 +71,7 @@ def test_tiles_are_the_whole_frame(blocks, height, width, more):
         sizes.append(tuple(part.shape[1:]))
         return model.from_blocks(part[None])[0]
 
-    seen = torch.rand(44, height // 2, width // 2, dtype=torch.float64)
+    seen = torch.rand(48, height // 2, width // 2, dtype=torch.float64)
     with torch.inference_mode():
         whole = model.from_blocks(seen[None])[0]
         found = in_tiles(rain_of, seen, 2 * halo + more, halo, "cpu")
@@ -86,7 +86,7 @@ def test_tiles_are_the_whole_frame(blocks, height, width, more):
 def test_tiles_find_what_the_whole_frame_says(height, width, more):
     model = stream(blocks=(0, 0, 0, 0, 3), context=True).double()
     halo = reach_px(model.config)
-    seen = torch.rand(44, height // 2, width // 2, dtype=torch.float64)
+    seen = torch.rand(48, height // 2, width // 2, dtype=torch.float64)
 
     def features_of(part):
         return model.before_context(part[None])[0]
@@ -105,7 +105,7 @@ def test_tiles_find_what_the_whole_frame_says(height, width, more):
 
 def test_a_halo_too_small_shows():
     model = stream().double()
-    seen = torch.rand(44, 68, 100, dtype=torch.float64)
+    seen = torch.rand(48, 68, 100, dtype=torch.float64)
     with torch.inference_mode():
         whole = model.from_blocks(seen[None])[0]
         found = in_tiles(lambda part: model.from_blocks(part[None])[0], seen, 64, 8, "cpu")

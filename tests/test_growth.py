@@ -63,5 +63,5 @@ def test_what_was_idle_learns():
 
 
 def test_a_narrower_network_is_refused():
-    with pytest.raises(ValueError, match="head has 44 to 4 channels"):
+    with pytest.raises(ValueError, match="head has 48 to 4 channels"):
         grow(randomised(), fresh(replace(SMALL, widths=(3, 6, 8))))

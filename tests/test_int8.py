@@ -75,9 +75,10 @@ def test_add_enlarged_matches_naive(size):
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 6), (5, 1)])
 @pytest.mark.parametrize("first", [0, 2])
-def test_unblock_is_a_cropped_pixel_shuffle(size, first):
-    _, bits = bfloat16(np.random.default_rng(0).normal(size=(4, 4, 12)))
-    out = np.full((3, *size), 7, np.float32)
+@pytest.mark.parametrize("channels", [3, 4])
+def test_unblock_is_a_cropped_pixel_shuffle(channels, first, size):
+    _, bits = bfloat16(np.random.default_rng(0).normal(size=(4, 4, 4 * channels)))
+    out = np.full((channels, *size), 7, np.float32)
     kernels_int8.unblock(bits, first, out)
     blocks = torch.from_numpy(bits).view(torch.bfloat16).permute(2, 0, 1)[None].float()
     expected = torch.nn.functional.pixel_shuffle(blocks, 2)[0, :, : size[0] - first, : size[1]].numpy()
@@ -89,19 +90,19 @@ def test_unblock_is_a_cropped_pixel_shuffle(size, first):
 @pytest.mark.parametrize("second", [True, False])
 def test_codes_say_what_the_blocks_say(size, second):
     rgb, reference, other = (picture(seed, size) for seed in range(3))
-    slots = (
-        Companion(reference, random_field(1, size, 9)), Companion(other, random_field(2, size, 9)) if second else None
-    )  # fmt: skip
+    first = Companion(reference, random_field(1, size, 9), picture(3, size)[0])
+    slots = first, Companion(other, random_field(2, size, 9)) if second else None
     form = int8.input_form()
-    codes = network_codes(rgb, slots, form).float().reshape(11, 4, -(-size[0] // 8) * 4 + 2, -1)
-    values = network_blocks(rgb, slots).reshape(11, 4, *(extent - 2 for extent in codes.shape[2:]))
+    codes = network_codes(rgb, slots, form).float().reshape(12, 4, -(-size[0] // 8) * 4 + 2, -1)
+    values = network_blocks(rgb, slots).reshape(12, 4, *(extent - 2 for extent in codes.shape[2:]))
     inside = codes[..., 1:-1, 1:-1]
     assert torch.equal(inside[:3], (values[:3] * 255).round())
     for first in (3, 7):
         difference = (values[first : first + 3] * 255 / int8.DIFFERENCE_STEP).clamp(-128, 127)
         assert (inside[first : first + 3] - 128 - difference).abs().max() <= 0.501
         assert (inside[first + 3] - values[first + 3] * 255).abs().max() <= 0.501
-    edge = torch.from_numpy(form.edge).reshape(11, 4, 1)
+    assert torch.equal(inside[11], (values[11] * 255).round())
+    edge = torch.from_numpy(form.edge).reshape(12, 4, 1)
     for side in (codes[..., 0, :], codes[..., -1, :], codes[..., 0], codes[..., -1]):
         assert torch.equal(side, edge.expand_as(side).float())
     assert torch.equal(edge[:3], torch.zeros_like(edge[:3])) and (edge[3] == 128).all() and not edge[6].any()
@@ -155,7 +156,7 @@ def test_rows_are_the_same_as_those_of_the_whole(profile, height, one_thread):
     network, _ = load_generator(weights.find(profile, "cpu"))
     made, codes = int8.Int8Generator(network, network.ranges), codes_of((height, 40))
     whole = made.rain(codes, height, 40)
-    cut = np.full((3, height, 40), np.nan, np.float32)
+    cut = np.full((4, height, 40), np.nan, np.float32)
     parts = [(200, 208), (0, 200), (208, height)]
     given, all_there = [], threading.Barrier(len(parts))
 
@@ -208,10 +209,11 @@ def test_int8_leaves_the_network_as_it_was():
 def test_calibration_sees_every_convolution_and_keeps_zero_inside():
     network = StreamGenerator.from_profile("tiny").eval()
     rgb, slots = seen()
-    ranges = int8.calibrate(network, [network_blocks(rgb, slots)[None]])
+    blocks = network_blocks(rgb, slots)[None]
+    ranges = int8.calibrate(network, [blocks])
     assert ranges.keys() == {n for n, layer in network.named_modules() if isinstance(layer, torch.nn.Conv2d)}
     assert all(low <= 0 <= high for low, high in ranges.values())
-    assert ranges["head"][1] == pytest.approx(int(rgb.max()) / 255, abs=1e-6)
+    assert ranges["head"] == (blocks.min().item(), blocks.max().item())
     assert not any(layer._forward_pre_hooks for layer in network.modules())
 
 

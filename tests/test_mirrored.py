@@ -16,7 +16,7 @@ from streamderain.mirrored import Mirrored
 @pytest.mark.parametrize("height, width", [(16, 24), (13, 17)])
 def test_the_mean_of_both_views(height, width):
     engine = Engine(stream(), "cpu", backend="eager", precision="fp32")
-    padded = torch.rand(11, 16, 24)
+    padded = torch.rand(12, 16, 24)
     blocks = torch.nn.functional.pixel_unshuffle(padded[None], 2)[0]
     flipped = torch.nn.functional.pixel_unshuffle(padded.flip(-1)[None], 2)[0]
     expected = (engine.run(blocks, 16, 24) + engine.run(flipped, 16, 24)[..., ::-1]) / 2
@@ -32,7 +32,7 @@ def test_in_int8_too():
     once, twice = engine.run(codes, 48, 64), Mirrored(engine).run(codes, 48, 64)
     assert 0 < np.abs(twice - once).max() < 0.3
     # by hand: the mirror image's columns, two by two within each place
-    swapped = codes[torch.arange(44).reshape(-1, 2).flip(1).flatten()].flip(-1)
+    swapped = codes[torch.arange(48).reshape(-1, 2).flip(1).flatten()].flip(-1)
     other = engine.run(swapped[None].contiguous(memory_format=torch.channels_last)[0], 48, 64)[..., ::-1]
     assert_allclose(twice, (once + other) / 2, atol=1e-6)
 

@@ -86,7 +86,7 @@ def test_samples_have_the_shape_and_range_that_the_network_sees(kind):
     samples = RenderedRain([clip for clip in clips() if kept in (None, len(clip.frames))], RENDERED, seed=2)
     for n in range(6):
         sample = samples[n]
-        assert (sample["input"].shape, sample["input"].dtype) == ((4, 11, 32, 32), torch.float32)
+        assert (sample["input"].shape, sample["input"].dtype) == ((4, 12, 32, 32), torch.float32)
         assert (sample["rain"].shape, sample["rain"].dtype) == ((4, 3, 32, 32), torch.float32)
         assert (sample["before"].shape, sample["before"].dtype) == ((4, 32, 32), torch.int64)
         assert 0 <= sample["input"][:, :3].min() <= sample["input"][:, :3].max() <= 1
@@ -120,7 +120,7 @@ def test_before_says_what_the_first_companion_shows(case):
         for t in range(1, 4 if case != "photo" else 0):
             shown = frames[t - 1, :3].flatten(1)[:, before[t].flatten()].view(3, 32, 32)
             assert torch.allclose(shown - frames[t, :3], frames[t, 3:6], atol=1e-6)
-            assert case == "file" or torch.equal(frames[t, 3:7], frames[t, 7:])
+            assert case == "file" or torch.equal(frames[t, 3:7], frames[t, 7:11])
 
 
 def test_photos_of_a_sample_are_different_scenes():

@@ -18,12 +18,12 @@ GREY = PixelFormat("grey", 8, full_range=True)
 
 
 class Engine:
-    """An engine whose rain is a tenth of what it sees first."""
+    """An engine whose rain and doubt are a tenth."""
 
     device, companions, input_dtype, form = "cpu", True, torch.float32, None
 
     def run(self, seen, height, width):
-        return np.full((3, height, width), 0.1, np.float32)
+        return np.full((4, height, width), 0.1, np.float32)
 
 
 def grey_frame(seed, size=(20, 28), **options):
@@ -53,9 +53,16 @@ def test_a_frame_goes_through_the_stages_of_the_host():
 def test_a_derained_view_is_the_view_without_its_rain():
     host = HostStages(Engine())
     view = host.view(grey_frame(0), 1)
-    left = host.derained(view, np.full((3, 20, 28), 0.5, np.float32))
+    rain = np.full((4, 20, 28), 0.5, np.float32)
+    rain[3, 0] = np.linspace(-0.2, 1.5, 28)
+    left = host.derained(view, rain)
     assert_array_equal(left.rgb, np.maximum(np.rint(view.rgb - 127.5 - 1e-6), 0).astype(np.uint8))
+    assert_array_equal(left.doubt, np.rint(rain[3].clip(0, 1) * 255))
+    assert left.doubt.dtype == np.uint8 and view.doubt is None
     assert left.rgb.flags.c_contiguous and left.guide is view.guide
+    field = host.search(view, view, None, 0)
+    expected = network_blocks(view.rgb, (Companion(left.rgb, field, left.doubt), Companion(view.rgb, field)))
+    assert torch.equal(host.beside(view, ((left, field), (view, field))), expected)
 
 
 def test_planes_on_a_device_are_fetched():
@@ -74,7 +81,7 @@ def test_a_view_is_upright_and_as_small_as_asked_and_the_rain_lies_on_the_frame(
     seen, alone = host.alone(frame, scale)
     assert alone == size and seen.shape == (3, *size) and seen.dtype == torch.float32
     rain = host.rain(seen, size)
-    assert rain.shape == (3, *size)
+    assert rain.shape == (4, *size)
     assert (host.subtract(frame, rain, 1.0, scale).planes[0] < frame.planes[0]).any()
 
 

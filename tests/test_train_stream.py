@@ -37,6 +37,11 @@ def a_still(inputs, rain):
     return {"input": inputs, "rain": rain, "before": torch.full((*inputs.shape[:2], *inputs.shape[3:]), -1)}
 
 
+def sure(rain):
+    """Answers (B, T, 4, H, W) without a doubt."""
+    return torch.cat([rain, torch.zeros_like(rain[:, :, :1])], 2)
+
+
 def a_start(folder, config):
     torch.manual_seed(5)
     network = StreamGenerator(config)
@@ -47,8 +52,8 @@ def a_start(folder, config):
 
 def test_loss_terms_match_a_hand_count():
     # one pixel of one channel is off by 0.2: 1 value of 3 x 32 x 32, and two differences of it in each direction
-    batch = a_still(torch.full((1, 1, 11, 32, 32), 0.5), torch.zeros(1, 1, 3, 32, 32))
-    estimate = torch.zeros(1, 1, 3, 32, 32)
+    batch = a_still(torch.full((1, 1, 12, 32, 32), 0.5), torch.zeros(1, 1, 3, 32, 32))
+    estimate = torch.zeros(1, 1, 4, 32, 32)
     estimate[0, 0, 1, 16, 16] = 0.2
     terms = a_training(squared=6.0, edges=0.25, ssim=0.3).generator_loss((estimate, 400), batch)
     values, differences = 3 * 32 * 32, 3 * 31 * 32
@@ -63,8 +68,8 @@ def test_an_error_that_stays_is_steady_and_one_that_moves_with_the_scene_too():
     # of the second frame every pixel shows the one to its left in the first, but the first column, which has no place
     before = torch.full((1, 2, 32, 32), -1)
     before[0, 1, :, 1:] = torch.arange(32)[:, None] * 32 + torch.arange(31)
-    batch = {**a_still(torch.rand(1, 2, 11, 32, 32), torch.zeros(1, 2, 3, 32, 32)), "before": before}
-    estimate = torch.zeros(1, 2, 3, 32, 32)
+    batch = {**a_still(torch.rand(1, 2, 12, 32, 32), torch.zeros(1, 2, 3, 32, 32)), "before": before}
+    estimate = torch.zeros(1, 2, 4, 32, 32)
     estimate[0, 0, 1, 16, 16] = estimate[0, 1, 1, 16, 17] = 0.2
     at = a_training(steady=0.5)
     assert at.generator_loss((estimate, 400), batch)["steady"].item() == 0
@@ -75,28 +80,42 @@ def test_an_error_that_stays_is_steady_and_one_that_moves_with_the_scene_too():
     assert at.generator_loss((estimate, 400), batch)["steady"].item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_doubt_is_as_large_as_the_root_of_the_error():
+    batch = a_still(torch.rand(1, 1, 12, 32, 32), torch.zeros(1, 1, 3, 32, 32))
+    answers = torch.zeros(1, 1, 4, 32, 32, requires_grad=True)
+    at, level = a_training(doubt=0.5), 1 / 255
+    with torch.no_grad():
+        answers[0, 0, :3, 5, 6] = torch.tensor([4.0, 10, -10]) * level  # a mean of 8 of the 32 that are full doubt
+        answers[0, 0, 3, 5, 6] = 0.5
+        answers[0, 0, :3, 7, 8] = 70 * level
+        answers[0, 0, 3, 9, 9] = -0.2
+    (term := at.generator_loss((answers, 400), batch)["doubt"]).backward()
+    assert term.item() == pytest.approx(0.5 * (1 + 0.04) / 32**2, rel=1e-5)
+    assert not answers.grad[:, :, :3].any()  # a doubt is no excuse: the layer does not go after it
+
+
 def test_ssim_looks_at_the_luma_of_what_is_left():
     torch.manual_seed(0)
-    batch = a_still(torch.rand(2, 1, 11, 32, 32), torch.rand(2, 1, 3, 32, 32) / 4)
+    batch = a_still(torch.rand(2, 1, 12, 32, 32), torch.rand(2, 1, 3, 32, 32) / 4)
     at = a_training(ssim=1.0)
-    assert at.generator_loss((batch["rain"], 400), batch)["ssim"].item() == pytest.approx(0, abs=1e-6)
+    assert at.generator_loss((sure(batch["rain"]), 400), batch)["ssim"].item() == pytest.approx(0, abs=1e-6)
     weights = torch.tensor([0.299, 0.587, 0.114])
     luma = [torch.einsum("bchw,c->bhw", x[:, 0, :3], weights)[:, None] for x in (batch["input"], batch["rain"])]
     expected = at.ssim(luma[0], luma[0] - luma[1])
-    found = at.generator_loss((torch.zeros_like(batch["rain"]), 400), batch)["ssim"]
+    found = at.generator_loss((sure(torch.zeros_like(batch["rain"])), 400), batch)["ssim"]
     assert found.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_the_first_steps_are_squared_alone():
-    batch = a_still(torch.zeros(1, 1, 11, 32, 32), torch.full((1, 1, 3, 32, 32), 0.1))
-    terms = a_training(squared_steps=3).generator_loss((torch.zeros(1, 1, 3, 32, 32), 2), batch)
+    batch = a_still(torch.zeros(1, 1, 12, 32, 32), torch.full((1, 1, 3, 32, 32), 0.1))
+    terms = a_training(squared_steps=3).generator_loss((torch.zeros(1, 1, 4, 32, 32), 2), batch)
     assert {name: round(term.item(), 6) for name, term in terms.items()} == {"squared": 0.1}
 
 
 def test_a_start_is_taken_over_and_named_by_its_digest(tmp_path):
     path, network = a_start(tmp_path, training.SMALL)
     begun = a_training(path)
-    seen = torch.rand(1, 11, 32, 32)
+    seen = torch.rand(1, 12, 32, 32)
     torch.testing.assert_close(begun.exported(seen), network(seen), rtol=1e-4, atol=1e-6)
     begun.save(tmp_path / "out.safetensors", begun.exported, {"steps": 1, "config": {"network.start": str(path)}})
     _, metadata = load_tensors(tmp_path / "out.safetensors")
@@ -108,7 +127,7 @@ def test_a_start_is_taken_over_and_named_by_its_digest(tmp_path):
 def test_a_smaller_start_grows(tmp_path, monkeypatch):
     monkeypatch.setitem(PROFILES, "realtime", StreamConfig(widths=(6, 5, 8), blocks=(1, 0, 1, 0, 2)))
     path, network = a_start(tmp_path, training.SMALL)
-    seen = torch.rand(1, 11, 32, 32)
+    seen = torch.rand(1, 12, 32, 32)
     torch.testing.assert_close(a_training(path, "realtime").exported(seen), network(seen), rtol=1e-4, atol=1e-5)
 
 

@@ -40,16 +40,20 @@ def test_pictures_are_gathered_pixel_by_pixel():
                 assert torch.equal(found[b, :, y, x], pictures[b, :, from_y, from_x])
 
 
-def test_the_first_companion_is_the_derained_frame_before():
+def test_the_first_companion_is_the_derained_frame_before_with_its_doubt():
     made, model = sample("live"), network()
     with torch.no_grad():
         seen, rain = unrolled(model, made["input"][None], made["before"][None])
     assert torch.equal(seen[0, 0], made["input"][0])
+    assert (seen[0, 0, 11] == 1).all() and rain[0, :, 3].std() > 0.01
     for t in range(1, 4):
-        derained = (made["input"][t - 1, :3] - rain[0, t - 1]).clamp(0, 1)
-        shown = derained.flatten(1)[:, made["before"][t].flatten()].view(3, 64, 64)
-        assert torch.allclose(seen[0, t, 3:6], shown - made["input"][t, :3], atol=1e-6)
-        assert torch.equal(seen[0, t, 6:], made["input"][t, 6:]) and torch.equal(seen[0, t, :3], made["input"][t, :3])
+        derained = (made["input"][t - 1, :3] - rain[0, t - 1, :3]).clamp(0, 1)
+        left = torch.cat([derained, rain[0, t - 1, 3:].clamp(0, 1)])
+        shown = left.flatten(1)[:, made["before"][t].flatten()].view(4, 64, 64)
+        assert torch.allclose(seen[0, t, 3:6], shown[:3] - made["input"][t, :3], atol=1e-6)
+        assert torch.equal(seen[0, t, 11], shown[3])
+        assert torch.equal(seen[0, t, 6:11], made["input"][t, 6:11])
+        assert torch.equal(seen[0, t, :3], made["input"][t, :3])
 
 
 def test_photos_are_seen_as_they_are():

@@ -70,7 +70,7 @@ class RenderedConfig:
 class RenderedRain(Dataset[dict[str, Tensor]]):
     """An endless set: sample n depends on the seed and n alone, whoever makes it and in whatever order.
 
-    A sample is {"input": (T, 11, C, C) float32, "rain": (T, 3, C, C) float32, "before": (T, C, C) int64, "case": ()
+    A sample is {"input": (T, 12, C, C) float32, "rain": (T, 3, C, C) float32, "before": (T, C, C) int64, "case": ()
     int64} of T consecutive frames, or of T photos. Where a frame's first companion is the frame before it, "before"
     says which of that frame's C * C pixels it shows, and the network is to see there what it made of them
     (unrolled.py); elsewhere it is -1.

@@ -13,7 +13,7 @@ from streamderain.core.checkpoint import digest, load_generator, save_generator
 from streamderain.core.growth import grow
 from streamderain.core.int8 import calibrate
 from streamderain.core.losses import SSIMLoss
-from streamderain.core.stream import ProfileName, StreamGenerator
+from streamderain.core.stream import DOUBTFUL, ProfileName, StreamGenerator
 
 from .clips import Clip
 from .config import OptimConfig, TrainConfig
@@ -49,6 +49,7 @@ class LossConfig:
         squared: weight of the squared error beside Charbonnier's, which answers an uncertain streak with a part of it.
         edges: weight of the L1 distance of horizontal and vertical differences.
         steady: weight of the L1 distance of an error to the frame before's, where the first companion shows it.
+        doubt: weight of the squared error of the doubt.
         ssim: weight of 1 - SSIM of the backgrounds' luma, which counts faint streaks over even ground.
     """
 
@@ -57,6 +58,7 @@ class LossConfig:
     edges: float = 0.25
     ssim: float = 0.3
     steady: float = 0.3
+    doubt: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +112,13 @@ class StreamTraining:
         return (Player((_everything(self.networks, optim),), self.generator_loss),)
 
     def forward(self, batch: Batch, step: int) -> tuple[Tensor, int]:
-        """The estimated layers (B, T, 3, C, C), and the step, which decides how they are measured."""
+        """The network's answers (B, T, 4, C, C), and the step, which decides how they are measured."""
         return unrolled(self.networks, batch["input"], batch["before"])[1], step
 
     def generator_loss(self, forwarded: tuple[Tensor, int], batch: Batch) -> dict[str, Tensor]:
         """The terms of one batch."""
-        estimate, step = forwarded
+        answers, step = forwarded
+        estimate, doubt = answers[:, :, :3], answers[:, :, 3]
         errors = estimate - batch["rain"]
         if step < self.config.loss.squared_steps:
             return {"squared": 10 * errors.square().mean()}
@@ -128,6 +131,7 @@ class StreamTraining:
             "edges": loss.edges * (vertical + horizontal),
             "ssim": loss.ssim * self.ssim(_luma(derained), _luma(clean)),
             "steady": loss.steady * _unsteadiness(errors, batch["before"]),
+            "doubt": loss.doubt * (doubt - _doubtful(errors)).square().mean(),
         }
 
     def watched(self, forwarded: tuple[Tensor, int]) -> dict[str, Tensor]:
@@ -158,10 +162,10 @@ class StreamTraining:
 
     @torch.inference_mode()
     def _unrolled(self, model: nn.Module, sample: Batch) -> tuple[Tensor, Tensor]:
-        """A sample's inputs as the network sees them, and its estimates."""
+        """A sample's inputs as the network sees them, and the layers that it estimates."""
         device = next(model.parameters()).device
-        inputs, rain = unrolled(model, sample["input"][None].to(device), sample["before"][None].to(device))
-        return inputs[0], rain[0]
+        inputs, answers = unrolled(model, sample["input"][None].to(device), sample["before"][None].to(device))
+        return inputs[0], answers[0, :, :3]
 
     def _unseen(self) -> list[Batch]:
         """The samples of the score, made once."""
@@ -193,6 +197,11 @@ def _unsteadiness(errors: Tensor, before: Tensor) -> Tensor:
     earlier = moved(errors[:, :-1].flatten(0, 1), before[:, 1:].flatten(0, 1)).view_as(errors[:, 1:])
     known = (before[:, 1:, None] >= 0).expand_as(earlier)
     return torch.where(known, (errors[:, 1:] - earlier).abs(), 0).mean()
+
+
+def _doubtful(errors: Tensor) -> Tensor:
+    """What the doubt about a layer with errors (B, T, 3, H, W) should have been, (B, T, H, W) 0..1."""
+    return (errors.detach().abs().mean(dim=2) / DOUBTFUL).clamp(max=1).sqrt()
 
 
 def _luma(rgb: Tensor) -> Tensor:

@@ -16,23 +16,24 @@ def unrolled(network: Callable[[Tensor], Tensor], inputs: Tensor, before: Tensor
     them serve the next frame, and that an error must not feed itself.
 
     Args:
-        network: from (B, 11, H, W) to (B, 3, H, W), see StreamGenerator.forward.
-        inputs: (B, T, 11, H, W) float32 with the rainy frames as companions.
+        network: from (B, 12, H, W) to (B, 4, H, W), see StreamGenerator.forward.
+        inputs: (B, T, 12, H, W) float32 with the rainy frames as companions.
         before: (B, T, H, W) int64, see RenderedRain: which pixel of the frame before the first companion shows, or -1.
 
     Returns:
-        The inputs as the network saw them, and the rain layers (B, T, 3, H, W) float32.
+        The inputs as the network saw them, and its answers (B, T, 4, H, W) float32: rain and doubt.
     """
     seen: list[Tensor] = []
-    rain: list[Tensor] = []
+    answers: list[Tensor] = []
     for x, source in zip(inputs.unbind(1), before.unbind(1), strict=True):
-        if rain:
-            derained = (seen[-1][:, :3] - rain[-1]).clamp(0, 1)
-            found = moved(derained, source) - x[:, :3]
-            x = torch.cat([x[:, :3], torch.where(source[:, None] >= 0, found, x[:, _FIRST]), x[:, 6:]], 1)
+        if answers:
+            left = torch.cat([seen[-1][:, :3] - answers[-1][:, :3], answers[-1][:, 3:]], 1).clamp(0, 1)
+            known, found = source[:, None] >= 0, moved(left, source)
+            first = torch.where(known, found[:, :3] - x[:, :3], x[:, _FIRST])
+            x = torch.cat([x[:, :3], first, x[:, 6:-1], torch.where(known, found[:, 3:], x[:, -1:])], 1)
         seen.append(x)
-        rain.append(network(x.contiguous(memory_format=torch.channels_last)).float())
-    return torch.stack(seen, 1), torch.stack(rain, 1)
+        answers.append(network(x.contiguous(memory_format=torch.channels_last)).float())
+    return torch.stack(seen, 1), torch.stack(answers, 1)
 
 
 def moved(pictures: Tensor, source: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from streamderain.core.stream import OUTPUTS
 from streamderain.derainer import Derainer
 from streamderain.stages import stages_for
 
@@ -23,8 +24,9 @@ class NoRain:
 
     def rain(self, seen: Tensor) -> Tensor:
         """Zeros, at least as high and wide as a network would have given; made once for each size."""
-        scale = 2 if self._engine.companions else 1  # blocks are half as high and wide
-        shape = (3, seen.shape[1] * scale, seen.shape[2] * scale)
+        # blocks are half as high and wide
+        channels, scale = (OUTPUTS, 2) if self._engine.companions else (3, 1)
+        shape = (channels, seen.shape[1] * scale, seen.shape[2] * scale)
         if self._layer.shape != shape:
             self._layer = torch.zeros(shape, device=self._engine.device)
         return self._layer
