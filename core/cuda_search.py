@@ -4,7 +4,7 @@ Nothing here waits for the device; only reading a field's costs or keys on the h
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import device_memory, kernels_cuda, kernels_cuda_proposals
+from . import device_memory, exposure, kernels_cuda, kernels_cuda_proposals
 from .device_memory import Shared
 from .kernels import CELL, TILE_COLS, TILE_ROWS
 from .matching import BEFORE, MAX_RADIUS, SearchSettings
@@ -79,6 +79,13 @@ def make_guide(luma: Shared, *, suppress: int = 1) -> DeviceGuide:
         luma.array, *_numbers(suppress, MARGIN), words.array, coarse.array
     )
     return DeviceGuide(words, coarse, height, width)
+
+
+def toned(guide: DeviceGuide, tone: Tensor) -> DeviceGuide:
+    """The guide with its codes replaced by tone (256,) uint8, see exposure.py."""
+    words = exposure.toned(guide.words.tensor.view(torch.uint8), tone).view(torch.uint32)
+    coarse = exposure.toned(guide.coarse.tensor, tone)
+    return replace(guide, words=device_memory.shared(words), coarse=device_memory.shared(coarse))
 
 
 def search(

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from streamderain import stages
-from streamderain.core import cuda_frame, cuda_search, device_memory, matching
+from streamderain.core import cuda_frame, cuda_search, device_memory, exposure, matching
 from streamderain.core.companions import doubt_codes
 from streamderain.core.cuda_search import DeviceField, DeviceGuide
 from streamderain.core.device_memory import Shared
+from streamderain.core.exposure import Light
 from streamderain.engine import Engine
 from streamderain.frame import Frame, on_host
 from streamderain.mirrored import Mirrored
@@ -35,12 +36,14 @@ class CudaView:
     Attributes:
         rgb: (3, H, W) uint8, upright.
         guide: padded, rain-suppressed luma.
-        ready: the event behind which both may be read.
+        light: of the frame, with its rain.
+        ready: the event behind which all may be read.
         doubt: of a derained view, (H, W) uint8, see companions.Companion.
     """
 
     rgb: Shared
     guide: DeviceGuide
+    light: Light
     ready: Any
     doubt: Shared | None = None
 
@@ -51,9 +54,11 @@ class CudaView:
 
 @dataclass(frozen=True, slots=True)
 class CudaField:
-    """A field, and its tiles' costs on their way to the host: int32, full when `arrived` came."""
+    """A field, what becomes of the reference's codes in the view's light, uint8 (4, 256), and the tiles' costs on their
+    way to the host: int32, full when `arrived` came."""
 
     field: DeviceField
+    tones: Tensor
     tile_costs: Tensor
     arrived: Any
 
@@ -76,24 +81,24 @@ class CudaStages:
         with self._transfers.here():
             seen = _small(frame, scale)
             if seen.on_device:  # made on the current stream, so to be read there
-                rgb, grey = self._shown(seen)
-                return CudaView(rgb, cuda_search.make_guide(grey), None)
+                return CudaView(*self._looked_at(seen), None)
             with self._transfers.beside():
-                rgb, grey = self._shown(seen)
-                guide = cuda_search.make_guide(grey)
+                rgb, guide, light = self._looked_at(seen)
                 ready = self._transfers.mark()
-            self._transfers.lend(rgb.tensor, guide.words.tensor, guide.coarse.tensor)
+            self._transfers.lend(rgb.tensor, guide.words.tensor, guide.coarse.tensor, light.counts)
             self._transfers.lend(*(plane.tensor for plane in self._planes(seen)))  # for the subtraction
-            return CudaView(rgb, guide, ready)
+            return CudaView(rgb, guide, light, ready)
 
     def search(self, view: CudaView, reference: CudaView, previous: CudaField | None, seed: int) -> CudaField:
         with self._transfers.here():
             self._transfers.meet(view.ready)
             self._transfers.meet(reference.ready)
             start = previous.field if previous else None
-            field = cuda_search.search(view.guide, reference.guide, stages.SEARCH, previous=start, seed=seed)
+            tones = exposure.tones(reference.light, view.light)
+            guide = cuda_search.toned(reference.guide, tones[0])
+            field = cuda_search.search(view.guide, guide, stages.SEARCH, previous=start, seed=seed)
             (costs,) = self._transfers.fetch(field.tile_costs)
-            return CudaField(field, costs, self._transfers.mark())
+            return CudaField(field, tones, costs, self._transfers.mark())
 
     def is_cut(self, field: CudaField) -> bool:
         wait(field.arrived)
@@ -104,7 +109,7 @@ class CudaStages:
     def beside(self, view: CudaView, slots: tuple[Slot, Slot]) -> Tensor:
         with self._transfers.here():
             self._transfers.meet(view.ready)
-            first, second = ((slot[0].rgb, slot[1].field) if slot else None for slot in slots)
+            first, second = ((_in_light(*slot), slot[1].field) if slot else None for slot in slots)
             doubt = slots[0][0].doubt if slots[0] else None
             return cuda_frame.network_blocks(view.rgb, (first, second), doubt)
 
@@ -146,6 +151,12 @@ class CudaStages:
         planes: Any = self._transfers.up(derained.planes) if frame.on_device else derained.planes
         return frame.with_planes(planes)
 
+    def _looked_at(self, frame: Frame) -> tuple[Shared, DeviceGuide, Light]:
+        """The frame's RGB, what the search compares, and its light."""
+        rgb, grey = self._shown(frame)
+        guide = cuda_search.make_guide(grey)
+        return rgb, guide, exposure.light(guide.words.tensor.view(torch.uint8), guide.coarse.tensor, rgb.tensor)
+
     def _shown(self, frame: Frame) -> tuple[Shared, Shared]:
         """The frame's RGB and luma, upright."""
         return cuda_frame.show(self._planes(frame), frame.format, quarter_turns(frame))
@@ -161,6 +172,12 @@ class CudaStages:
         planes = tuple(device_memory.shared(plane) for plane in self._transfers.up(frame.planes))
         self._uploads.append((frame, planes))
         return planes
+
+
+def _in_light(reference: CudaView, field: CudaField) -> Shared:
+    """A reference's RGB in the light of the view that the field leads from, changed or not: nobody waits to ask."""
+    codes = [exposure.toned(*each) for each in zip(reference.rgb.tensor, field.tones[1:], strict=True)]
+    return device_memory.shared(torch.stack(codes))
 
 
 def _small(frame: Frame, scale: int) -> Frame:

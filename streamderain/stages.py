@@ -10,12 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from streamderain.core import colour, matching
+from streamderain.core import colour, exposure, matching
 from streamderain.core.companions import Companion, doubt_codes, network_blocks, network_codes
+from streamderain.core.exposure import Light
 from streamderain.core.matching import Guide, MatchField, SearchSettings
 from streamderain.core.single_frame import frame_input
 from streamderain.engine import Engine
@@ -76,16 +78,31 @@ class HostView:
     Attributes:
         rgb: (3, H, W) uint8, turned upright.
         guide: padded, rain-suppressed luma.
+        light: of the frame, with its rain.
         doubt: of a derained view, see companions.Companion.
     """
 
     rgb: np.ndarray
     guide: Guide
+    light: Light
     doubt: np.ndarray | None = None
 
     @property
     def size(self) -> tuple[int, int]:
         return self.rgb.shape[1], self.rgb.shape[2]
+
+
+@dataclass(frozen=True, slots=True)
+class HostField:
+    """Where a view stands in a reference.
+
+    Attributes:
+        match: the field.
+        tones: what becomes of the reference's codes in the view's light, uint8 (4, 256); None where that is the same.
+    """
+
+    match: MatchField
+    tones: np.ndarray | None
 
 
 class HostStages:
@@ -100,17 +117,25 @@ class HostStages:
 
     def view(self, frame: Frame, scale: int) -> HostView:
         seen = shrunk(on_host(frame), scale)
-        rgb, luma = colour.to_rgb(seen.planes, seen.format), colour.luma(seen.planes, seen.format)
-        return HostView(_upright(rgb, frame), matching.make_guide(_upright(luma, frame)))
+        rgb = _upright(colour.to_rgb(seen.planes, seen.format), frame)
+        guide = matching.make_guide(_upright(colour.luma(seen.planes, seen.format), frame))
+        light = exposure.light(*(torch.from_numpy(codes) for codes in (guide.padded, guide.coarse, rgb)))
+        return HostView(rgb, guide, light)
 
-    def search(self, view: HostView, reference: HostView, previous: MatchField | None, seed: int) -> MatchField:
-        return matching.search(view.guide, reference.guide, SEARCH, previous=previous, seed=seed)
+    def search(self, view: HostView, reference: HostView, previous: HostField | None, seed: int) -> HostField:
+        tones, guide = exposure.tones(reference.light, view.light).numpy(), reference.guide
+        changed = not np.array_equal(tones, exposure.UNCHANGED)
+        if changed:
+            guide = replace(guide, padded=cv2.LUT(guide.padded, tones[0]), coarse=cv2.LUT(guide.coarse, tones[0]))
+        start = previous.match if previous else None
+        found = matching.search(view.guide, guide, SEARCH, previous=start, seed=seed)
+        return HostField(found, tones if changed else None)
 
-    def is_cut(self, field: MatchField) -> bool:
-        return matching.is_cut(field, SEARCH)
+    def is_cut(self, field: HostField) -> bool:
+        return matching.is_cut(field.match, SEARCH)
 
     def beside(self, view: HostView, slots: tuple[Slot, Slot]) -> Tensor:
-        first, second = (Companion(slot[0].rgb, slot[1], slot[0].doubt) if slot else None for slot in slots)
+        first, second = (_companion(*slot) if slot else None for slot in slots)
         if self._engine.form is not None:
             return network_codes(view.rgb, (first, second), self._engine.form)
         return network_blocks(view.rgb, (first, second), self._engine.input_dtype)
@@ -131,6 +156,14 @@ class HostStages:
         frame, layer = on_host(frame), lying(rain[:3], frame)
         derained = frame.with_planes(colour.subtract_rain(frame.planes, layer, frame.format, strength))
         return lightened(frame, derained, _REACH_PX * scale) if scale > 1 else derained
+
+
+def _companion(reference: HostView, field: HostField) -> Companion:
+    """A reference in the light of the view that the field leads from."""
+    rgb = reference.rgb
+    if field.tones is not None:
+        rgb = np.stack([cv2.LUT(codes, tone) for codes, tone in zip(rgb, field.tones[1:], strict=True)])
+    return Companion(rgb, field.match, reference.doubt)
 
 
 def stages_for(engine: Engine | Int8Engine | Mirrored, tell: Callable[[str], None] | None = None) -> Stages:

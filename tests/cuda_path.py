@@ -109,6 +109,16 @@ def test_the_frame_before_is_shown_derained(tmp_path):
     assert (once[2].planes[0] != again[2].planes[0]).any()
 
 
+def test_a_neighbour_is_seen_in_the_light_of_the_frame(tmp_path):
+    (frame,) = scene(1, size=(24, 40))
+    lit = [np.clip(np.rint(frame.planes[0] * gain), 0, 255).astype(np.uint8) for gain in (1, 1.1, 0.95)]
+    frames = [frame.with_planes((luma, *frame.planes[1:])) for luma in lit]
+    assert_same(tmp_path, partial(network, recurrent=True), frames)
+    host = stages.HostStages(None)
+    views = [host.view(frame, 1) for frame in frames[:2]]
+    assert host.search(views[1], views[0], None, 0).tones is not None
+
+
 @pytest.mark.slow
 def test_the_engine_itself(tmp_path):
     """It sees float16 on the device and float32 on the host, which may tip a rounding."""

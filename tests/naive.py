@@ -198,6 +198,17 @@ def moved(plane, keys, radius):
     return out
 
 
+# --- exposure: one code after the other ---
+def tone(before, wanted):
+    """For each code the lowest one that as many of wanted reach as are below the middle of before's: 256 whole numbers."""
+    total, asked = int(before.sum()), int(wanted.sum())
+    out = []
+    for code in range(256):
+        middle = int(before[: code + 1].sum()) - before[code] / 2
+        out.append(next(c for c in range(256) if int(wanted[: c + 1].sum()) >= middle / total * asked or c == 255))
+    return out
+
+
 # --- rain: every streak over every pixel ---
 def streaks(drops, shape):
     """Segments with a Gaussian cross-section, cut at three sigma, with soft ends: float64 layer of that shape.

@@ -119,6 +119,8 @@ def test_before_says_what_the_first_companion_shows(case):
         assert bool((before[0] == -1).all()) and bool((before[1:] >= 0).all()) == (case != "photo")
         for t in range(1, 4 if case != "photo" else 0):
             shown = frames[t - 1, :3].flatten(1)[:, before[t].flatten()].view(3, 32, 32)
+            codes = (shown * 255).round().long().flatten(1)
+            shown = sample["tones"][t].gather(1, codes).view(3, 32, 32) / 255
             assert torch.allclose(shown - frames[t, :3], frames[t, 3:6], atol=1e-6)
             assert case == "file" or torch.equal(frames[t, 3:7], frames[t, 7:11])
 

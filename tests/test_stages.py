@@ -9,7 +9,7 @@ import torch
 from numpy.testing import assert_array_equal
 
 from streamderain import Frame, cuda_stages, stages
-from streamderain.core import colour, device_memory
+from streamderain.core import colour, device_memory, matching
 from streamderain.core.colour import PixelFormat
 from streamderain.core.companions import Companion, network_blocks
 from streamderain.stages import HostStages, Stages, stages_for
@@ -44,7 +44,7 @@ def test_a_frame_goes_through_the_stages_of_the_host():
     assert not host.is_cut(field)
     assert host.is_cut(host.search(view, host.view(grey_frame(1), 1), None, 0))
     seen = host.beside(view, ((reference, field), None))
-    assert torch.equal(seen, network_blocks(view.rgb, (Companion(reference.rgb, field), None)))
+    assert torch.equal(seen, network_blocks(view.rgb, (Companion(reference.rgb, field.match), None)))
     rain = host.rain(seen, view.size)
     derained = host.subtract(frame, rain, 0.5, 1)
     assert_array_equal(derained.planes[0], frame.planes[0] - 13)  # 0.05 of 255 levels
@@ -61,8 +61,24 @@ def test_a_derained_view_is_the_view_without_its_rain():
     assert left.doubt.dtype == np.uint8 and view.doubt is None
     assert left.rgb.flags.c_contiguous and left.guide is view.guide
     field = host.search(view, view, None, 0)
-    expected = network_blocks(view.rgb, (Companion(left.rgb, field, left.doubt), Companion(view.rgb, field)))
+    match = field.match
+    expected = network_blocks(view.rgb, (Companion(left.rgb, match, left.doubt), Companion(view.rgb, match)))
     assert torch.equal(host.beside(view, ((left, field), (view, field))), expected)
+
+
+def test_a_reference_is_seen_in_the_light_of_the_view():
+    host, dim = HostStages(Engine()), grey_frame(0, size=(64, 96))
+    bright = dim.with_planes((np.rint(dim.planes[0] * 1.1).astype(np.uint8),))
+    view, reference = host.view(bright, 1), host.view(dim, 1)
+    field = host.search(view, reference, None, 0)
+    assert host.search(reference, reference, None, 0).tones is None and field.tones is not None
+    unlit = matching.search(view.guide, reference.guide, stages.SEARCH)
+    assert field.match.costs.mean() < 0.5 * unlit.costs.mean()
+    blocks = host.beside(view, ((reference, field), (reference, field)))
+    seen = torch.nn.functional.pixel_shuffle(blocks[None], 2)[0].numpy() * 255
+    untouched = np.abs(view.rgb.astype(int) - reference.rgb).mean()
+    for first in (3, 7):
+        assert np.abs(seen[first : first + 3]).mean() < 0.2 * untouched
 
 
 def test_planes_on_a_device_are_fetched():

@@ -199,6 +199,7 @@ def test_losses_of_a_network_that_sees_no_rain(tmp_path):
     method = a_method("stream", tmp_path, **{"loss.squared_steps": 5, "loss.edges": 0.5})
     rain = torch.rand(2, 2, 3, 16, 16)
     batch = {"input": torch.rand(2, 2, 12, 16, 16), "rain": rain, "before": torch.full((2, 2, 16, 16), -1)}
+    batch["tones"] = torch.arange(256, dtype=torch.uint8).expand(2, 2, 3, -1)
     early, late = (method.generator_loss(method.forward(batch, step), batch) for step in (4, 5))
     assert early.keys() == {"squared"}
     assert early["squared"].item() == pytest.approx(10 * rain.square().mean().item())
@@ -210,7 +211,8 @@ def test_losses_of_a_network_that_sees_no_rain(tmp_path):
 def test_score_is_the_psnr_of_the_background(tmp_path):
     method = a_method("stream", tmp_path)
     rains, before = (torch.full((2, 3, 16, 16), 0.1), torch.zeros(2, 3, 16, 16)), torch.full((2, 16, 16), -1)
-    method._kept = [{"input": torch.rand(2, 12, 16, 16), "rain": rain, "before": before} for rain in rains]
+    known = {"before": before, "tones": torch.arange(256, dtype=torch.uint8).expand(2, 3, -1)}
+    method._kept = [{"input": torch.rand(2, 12, 16, 16), "rain": rain, **known} for rain in rains]
     found = method.scores(method.networks)
     assert found == {"score": pytest.approx(40, abs=1e-4), "input": pytest.approx(40, abs=1e-4)}  # 60 is the most
 

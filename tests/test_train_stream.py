@@ -34,7 +34,8 @@ def a_training(start="", profile="tiny", **loss):
 
 def a_still(inputs, rain):
     """A batch in which no frame has a known one before it."""
-    return {"input": inputs, "rain": rain, "before": torch.full((*inputs.shape[:2], *inputs.shape[3:]), -1)}
+    before, tones = torch.full((*inputs.shape[:2], *inputs.shape[3:]), -1), torch.arange(256, dtype=torch.uint8)
+    return {"input": inputs, "rain": rain, "before": before, "tones": tones.expand(*inputs.shape[:2], 3, -1)}
 
 
 def sure(rain):

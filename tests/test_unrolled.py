@@ -25,9 +25,13 @@ def network():
 
 def sample(case, seed=0, size=64):
     shares = tuple(float(name == case) for name in CASES)
-    config = RenderedConfig(crop_size=size, frames=4, search_radius=9, compressed=0, noisy=0, case_shares=shares)
+    config = RenderedConfig(
+        crop_size=size, frames=4, search_radius=9, compressed=0, noisy=0, flickering=0, case_shares=shares
+    )
     photo = np.random.default_rng(2).integers(0, 255, (40, 40, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
-    return RenderedRain([*clips(), training.Clip("photo", photo[None])], config, seed=seed)[0]
+    made = RenderedRain([*clips(), training.Clip("photo", photo[None])], config, seed=seed)[0]
+    made["tones"][:] = torch.arange(256, dtype=torch.uint8)  # as if the light were the same: rain is light as well here
+    return made
 
 
 def test_pictures_are_gathered_pixel_by_pixel():
@@ -43,7 +47,7 @@ def test_pictures_are_gathered_pixel_by_pixel():
 def test_the_first_companion_is_the_derained_frame_before_with_its_doubt():
     made, model = sample("live"), network()
     with torch.no_grad():
-        seen, rain = unrolled(model, made["input"][None], made["before"][None])
+        seen, rain = unrolled(model, made["input"][None], made["before"][None], made["tones"][None])
     assert torch.equal(seen[0, 0], made["input"][0])
     assert (seen[0, 0, 11] == 1).all() and rain[0, :, 3].std() > 0.01
     for t in range(1, 4):
@@ -59,7 +63,7 @@ def test_the_first_companion_is_the_derained_frame_before_with_its_doubt():
 def test_photos_are_seen_as_they_are():
     made, model = sample("photo"), network()
     with torch.no_grad():
-        seen, rain = unrolled(model, made["input"][None], made["before"][None])
+        seen, rain = unrolled(model, made["input"][None], made["before"][None], made["tones"][None])
         assert torch.equal(seen[0], made["input"])
         torch.testing.assert_close(rain[0], model(made["input"]), rtol=1e-4, atol=1e-5)
 
@@ -67,6 +71,19 @@ def test_photos_are_seen_as_they_are():
 def test_the_gradient_reaches_back_through_the_frames():
     made = sample("live")
     inputs = made["input"][None].clone().requires_grad_()
-    unrolled(network(), inputs, made["before"][None])[1][0, -1].square().mean().backward()
+    unrolled(network(), inputs, made["before"][None], made["tones"][None])[1][0, -1].square().mean().backward()
     assert all(bool(inputs.grad[0, t].any()) for t in range(4))
     assert not inputs.grad[0, 2, 3:6].any()  # what was there before it was replaced counts for nothing
+
+
+def test_the_frame_before_is_seen_in_the_light_of_the_frame():
+    made, model = sample("live"), network()
+    made["tones"][2] = torch.arange(256).sub(9).clamp(0).to(torch.uint8)  # nine codes darker
+    with torch.no_grad():
+        seen, rain = unrolled(model, made["input"][None], made["before"][None], made["tones"][None])
+    derained = (made["input"][1, :3] - rain[0, 1, :3]).clamp(0, 1)
+    shown = derained.flatten(1)[:, made["before"][2].flatten()].view(3, 64, 64)
+    darker = seen[0, 2, 3:6] + made["input"][2, :3]
+    bright = shown > 10 / 255
+    assert bright.float().mean() > 0.9
+    torch.testing.assert_close(darker[bright], shown[bright] - 9 / 255, rtol=0, atol=1e-6)

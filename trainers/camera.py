@@ -1,4 +1,4 @@
-"""What a camera does to a rainy scene before anybody derains it: noise, a coarser sensor, lossy compression."""
+"""What a camera does to a rainy scene before anybody derains it: exposure, noise, a coarser sensor, compression."""
 from __future__ import annotations
 
 import cv2
@@ -6,6 +6,7 @@ import numpy as np
 
 FACTORS = (0.4, 0.85)
 QUALITIES = (25, 92)  # of JPEG
+FLICKERS = (0.004, 0.06)  # standard deviations of the logarithm of the exposure
 NOISES = (0.5 / 255, 6 / 255)  # standard deviations
 
 
@@ -22,6 +23,18 @@ def noisy(stacks: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.
     common = rng.standard_normal((frames, 1, height, width), np.float32)
     noise = deviation * (common + np.float32(0.4) * rng.standard_normal((frames, channels, height, width), np.float32))
     return tuple(np.clip(stack + noise, 0, 1) for stack in stacks)
+
+
+def flickering(stacks: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """The same frames, each exposed a little differently, alike in all stacks.
+
+    Args:
+        stacks: each (T, 3, H, W) float32.
+    """
+    deviation = np.exp(rng.uniform(*np.log(FLICKERS)))
+    exposures = np.exp(deviation * rng.standard_normal((len(stacks[0]), 1, 1, 1))).astype(np.float32)
+    gammas = np.exp(deviation * rng.standard_normal((len(stacks[0]), 1, 1, 1))).astype(np.float32)
+    return tuple(np.clip(exposures * stack**gammas, 0, 1) for stack in stacks)
 
 
 def resampled(stacks: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:

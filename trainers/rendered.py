@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from streamderain.core import matching, shower
+from streamderain.core import exposure, matching, shower
 from streamderain.core.companions import Companion, network_input
 from streamderain.core.kernels import INDEX_MASK
 from streamderain.core.matching import CELL, MatchField, SearchSettings
@@ -39,6 +39,7 @@ class RenderedConfig:
         structures: share of photos with thin things drawn into the scene that could be taken for rain.
         scales: range of the rain's size; 1 suits a picture 480 lines high.
         lit: share of showers that are seen near light only, as at night.
+        flickering: share of samples whose exposure changes from frame to frame.
         noisy: share of samples with the noise of a sensor.
         resampled: share of samples from a coarser sensor, enlarged.
         compressed: share of samples that went through a camera's compression.
@@ -55,6 +56,7 @@ class RenderedConfig:
     structures: float = 0.3
     scales: tuple[float, float] = (0.7, 1.8)
     lit: float = 0.1
+    flickering: float = 0.2
     noisy: float = 0.15
     resampled: float = 0.15
     compressed: float = 0.25
@@ -70,10 +72,11 @@ class RenderedConfig:
 class RenderedRain(Dataset[dict[str, Tensor]]):
     """An endless set: sample n depends on the seed and n alone, whoever makes it and in whatever order.
 
-    A sample is {"input": (T, 12, C, C) float32, "rain": (T, 3, C, C) float32, "before": (T, C, C) int64, "case": ()
-    int64} of T consecutive frames, or of T photos. Where a frame's first companion is the frame before it, "before"
-    says which of that frame's C * C pixels it shows, and the network is to see there what it made of them
-    (unrolled.py); elsewhere it is -1.
+    A sample is {"input": (T, 12, C, C) float32, "rain": (T, 3, C, C) float32, "before": (T, C, C) int64, "tones":
+    (T, 3, 256) uint8, "case": () int64} of T consecutive frames, or of T photos. Where a frame's first companion is the
+    frame before it, "before" says which of that frame's C * C pixels it shows, "tones" what becomes of their codes in
+    the light of the frame (exposure.py), and the network is to see there what it made of them (unrolled.py); elsewhere
+    "before" is -1.
 
     Args:
         clips: photos and videos, from which nothing else is used.
@@ -102,20 +105,22 @@ class RenderedRain(Dataset[dict[str, Tensor]]):
             scenes = [self._scene(1, rng) for _ in range(count)]
             pixels, rain = (np.concatenate(each) for each in zip(*scenes, strict=True))
             seen = [network_input(picture, (None, None)) for picture in pixels]
-            before = np.full((count, *pixels.shape[2:]), -1)
+            before, tones = _nothing_before(count, pixels)
         else:
             ahead = CASES[case] == "file"
             pixels, rain = self._scene(count + ahead, rng)
-            seen, before = self._beside_companions(pixels, count)
+            seen, before, tones = self._beside_companions(pixels, count)
         return {
-            "input": torch.stack(seen), "rain": torch.from_numpy(rain[:count]),
-            "before": torch.from_numpy(before), "case": torch.tensor(case),
+            "input": torch.stack(seen), "rain": torch.from_numpy(rain[:count]), "before": torch.from_numpy(before),
+            "tones": torch.from_numpy(tones), "case": torch.tensor(case),
         }  # fmt: skip
 
     def _scene(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Consecutive frames in the rain as a camera delivers them, (T, 3, C, C) uint8, and the rain, float32."""
         clean = _vary_light(self._clean_frames(count, rng), rng)
         rainy = self._rain_over(clean, rng)
+        if rng.random() < self.config.flickering:
+            clean, rainy = camera.flickering((clean, rainy), rng)
         if rng.random() < self.config.noisy:
             clean, rainy = camera.noisy((clean, rainy), rng)
         if rng.random() < self.config.resampled:
@@ -145,25 +150,55 @@ class RenderedRain(Dataset[dict[str, Tensor]]):
         opacity = opacity * _glow(clean) if rng.random() < self.config.lit else opacity
         return shower.compose(clean, opacity, falling)
 
-    def _beside_companions(self, pixels: np.ndarray, count: int) -> tuple[list[Tensor], np.ndarray]:
-        """What the network sees of the first frames, through the search that runs at inference, and "before"."""
+    def _beside_companions(self, pixels: np.ndarray, count: int) -> tuple[list[Tensor], np.ndarray, np.ndarray]:
+        """What the network sees of the first frames, through the search of inference, "before" and "tones"."""
         ahead = len(pixels) > count
         settings = SearchSettings(radius=self.config.search_radius)
-        guides = [matching.make_guide(luma(frame)) for frame in pixels]
-        before = np.full((count, *pixels.shape[2:]), -1)
+        views = [_View(frame) for frame in pixels]
+        before, tones = _nothing_before(count, pixels)
         seen = []
         for t in range(count):
             first, second = (
-                Companion(pixels[r], matching.search(guides[t], guides[r], settings)) if 0 <= r < len(pixels) else None
+                views[r].beside(views[t], settings) if 0 <= r < len(pixels) else None
                 for r in (t - 1, t + 1 if ahead else -1)
             )
             if first is not None:
                 before[t] = _pixels_of(first.field, *pixels.shape[2:])
+                tones[t] = views[t - 1].tones(views[t])[1:]
                 second = second or first  # what it shows where the first is replaced
             else:  # a first frame, as Derainer sees it
                 first, second = second, None
             seen.append(network_input(pixels[t], (first, second)))
-        return seen, before
+        return seen, before, tones
+
+
+class _View:
+    """A frame as the search and the network see it: what stages.HostStages does at inference.
+
+    Args:
+        rgb: (3, C, C) uint8.
+    """
+
+    def __init__(self, rgb: np.ndarray) -> None:
+        self._rgb, self._guide = rgb, matching.make_guide(luma(rgb))
+        codes = (self._guide.padded, self._guide.coarse, rgb)
+        self._light = exposure.light(*(torch.from_numpy(each) for each in codes))
+
+    def tones(self, here: _View) -> np.ndarray:
+        """What becomes of this frame's codes in the light of another: uint8 (4, 256)."""
+        return exposure.tones(self._light, here._light).numpy()
+
+    def beside(self, here: _View, settings: SearchSettings) -> Companion:
+        """This frame as a companion of another, in its light."""
+        tone, *tones = self.tones(here)
+        guide = replace(self._guide, padded=tone[self._guide.padded], coarse=tone[self._guide.coarse])
+        rgb = np.stack([each[codes] for each, codes in zip(tones, self._rgb, strict=True)])
+        return Companion(rgb, matching.search(here._guide, guide, settings))
+
+
+def _nothing_before(count: int, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """"before" and "tones" of so many frames (3, C, C) of which none is seen beside the one before."""
+    return np.full((count, *pixels.shape[2:]), -1), np.tile(exposure.UNCHANGED[1:], (count, 1, 1))
 
 
 def _pixels_of(field: MatchField, height: int, width: int) -> np.ndarray:

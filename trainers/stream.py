@@ -113,7 +113,7 @@ class StreamTraining:
 
     def forward(self, batch: Batch, step: int) -> tuple[Tensor, int]:
         """The network's answers (B, T, 4, C, C), and the step, which decides how they are measured."""
-        return unrolled(self.networks, batch["input"], batch["before"])[1], step
+        return unrolled(self.networks, batch["input"], batch["before"], batch["tones"])[1], step
 
     def generator_loss(self, forwarded: tuple[Tensor, int], batch: Batch) -> dict[str, Tensor]:
         """The terms of one batch."""
@@ -164,7 +164,8 @@ class StreamTraining:
     def _unrolled(self, model: nn.Module, sample: Batch) -> tuple[Tensor, Tensor]:
         """A sample's inputs as the network sees them, and the layers that it estimates."""
         device = next(model.parameters()).device
-        inputs, answers = unrolled(model, sample["input"][None].to(device), sample["before"][None].to(device))
+        given = (sample[name][None].to(device) for name in ("input", "before", "tones"))
+        inputs, answers = unrolled(model, *given)
         return inputs[0], answers[0, :, :3]
 
     def _unseen(self) -> list[Batch]:

@@ -1,0 +1,82 @@
+"""One frame in the light of another, where a camera or a lamp changed the light between them.
+
+Exposure that is corrected while it rains, a lamp on alternating current: the whole picture is brighter than the one
+before, and neither the search, which compares grey levels, nor the network, which is shown differences, can tell that
+from motion or rain. So a neighbour's grey levels are mapped until they are as frequent as the frame's (histogram
+specification; Gonzalez and Woods, Digital Image Processing, section 3.3), if that makes the two more alike.
+
+Torch on any device, and nothing waits for it.
+"""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BETTER = 97  # hundredths of a difference may be left: what moves into a picture changes frequencies as well
+MOST = 16.0  # mean change in grey levels of neighbours in time; more is another scene
+_TRUNCATION = 40  # grey levels of a difference: what moved shall not outvote what stands
+UNCHANGED = np.arange(256, dtype=np.uint8)[None].repeat(4, 0)  # the tones of equal light
+_COUNTED = 2**15  # pixels are enough to tell the light of a frame
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """What of a frame its light is known by.
+
+    Attributes:
+        counts: (4, 256) int32, how often each code is in the search's luma, in red, green and blue.
+        coarse: (h, w) uint8, means of blocks of that luma.
+    """
+
+    counts: Tensor
+    coarse: Tensor
+
+
+def light(guide: Tensor, coarse: Tensor, rgb: Tensor) -> Light:
+    """The light of a frame.
+
+    Args:
+        guide: (H', W') uint8, the luma that the search compares, however padded.
+        coarse: means of its blocks, uint8.
+        rgb: (3, H, W) uint8.
+    """
+    return Light(torch.stack([_counted(codes) for codes in (guide, *rgb)]), coarse)
+
+
+def tones(there: Light, here: Light) -> Tensor:
+    """What becomes of a neighbour's codes in the light of a frame.
+
+    Returns:
+        (4, 256) uint8, by luma, red, green and blue; unchanged where the light is the same, or the scene another.
+    """
+    before, wanted = there.counts.double(), here.counts.double()
+    # the middle one of all that have a code goes where as many are darker here
+    ranks = (before.cumsum(1) - before / 2) * (wanted.sum(1) / before.sum(1))[:, None]
+    found = torch.searchsorted(wanted.cumsum(1), ranks).clamp_(max=255)
+    unchanged = torch.arange(256, device=found.device)
+    change = ((found - unchanged).abs() * before).sum(1) / before.sum(1)
+    left = _difference(toned(there.coarse, found[0]), here.coarse)
+    right = (change.max() <= MOST) & (100 * left < BETTER * _difference(there.coarse, here.coarse))
+    return torch.where(right, found, unchanged).to(torch.uint8)
+
+
+def toned(codes: Tensor, tone: Tensor) -> Tensor:
+    """Codes, uint8 of any shape, through one row (256,) of tones."""
+    return tone[codes.int()]
+
+
+def _counted(codes: Tensor) -> Tensor:
+    """How often each of 256 codes is in (H, W): (256,) int32, of every so many rows and columns."""
+    step = max(1, math.isqrt(codes.numel() // _COUNTED))
+    places = codes[::step, ::step].reshape(-1).long()
+    ones = torch.ones_like(places, dtype=torch.int32)
+    return torch.zeros(256, dtype=torch.int32, device=codes.device).scatter_add_(0, places, ones)
+
+
+def _difference(one: Tensor, other: Tensor) -> Tensor:
+    """The sum of the truncated differences, in whole numbers."""
+    return (one.int() - other.int()).abs_().clamp_(max=_TRUNCATION).sum()

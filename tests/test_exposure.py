@@ -1,0 +1,87 @@
+"""The light of frames: what it is known by, and what becomes of a neighbour in another one."""
+import naive
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from streamderain.core import exposure, matching
+from streamderain.core.exposure import UNCHANGED, Light, light, tones
+
+
+def picture(seed=0, size=(96, 160)):
+    """Soft hills of grey with noise, (3, H, W) uint8."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: size[0], : size[1]] / 20
+    hills = np.stack([120 + 50 * np.sin(y * a + x * b) for a, b in rng.uniform(0.3, 1.2, (3, 2))])
+    return np.clip(hills + rng.normal(0, 6, hills.shape), 5, 250).astype(np.uint8)
+
+
+def light_of(rgb):
+    guide = matching.make_guide(rgb[1])
+    return light(*(torch.from_numpy(codes) for codes in (guide.padded, guide.coarse, rgb)))
+
+
+def brighter(rgb, gain=1.05):
+    return np.clip(np.rint(rgb * gain), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [(5, 7), (96, 160), (480, 640)])
+def test_counts_are_those_of_every_so_many_pixels(size):
+    rgb = np.random.default_rng(0).integers(0, 256, (3, *size), dtype=np.uint8)
+    found = light_of(rgb)
+    step = max(1, int((size[0] * size[1] / 2**15) ** 0.5))
+    for codes, counts in zip(rgb, found.counts[1:], strict=True):
+        assert_array_equal(counts.numpy(), np.bincount(codes[::step, ::step].ravel(), minlength=256))
+    assert found.counts[0].sum() > 0 and found.coarse.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_tones_match_naive(seed):
+    rng = np.random.default_rng(seed)
+    before = rng.integers(0, 900, 256) * (rng.random(256) < 0.6)
+    before[:20] = before[-20:] = 0
+    change = int(rng.integers(3, 9)) * int(rng.choice([-1, 1]))
+    wanted = np.roll(before, change) + rng.integers(0, 2, 256)
+    # blocks in which the frames differ by just that change
+    coarse = torch.arange(60, 200, dtype=torch.uint8)
+    there = Light(torch.from_numpy(np.stack([before] * 4)).int(), coarse)
+    here = Light(torch.from_numpy(np.stack([wanted] * 4)).int(), coarse + change)
+    expected = naive.tone(before, wanted)
+    found = tones(there, here)
+    assert found.dtype == torch.uint8 and found.shape == (4, 256)
+    for row in found:
+        assert row.tolist() == expected
+
+
+@pytest.mark.parametrize("gain", [0.9, 0.97, 1.03, 1.08])
+def test_a_change_of_exposure_is_undone(gain):
+    rgb = picture()
+    there, here = rgb, brighter(rgb, gain)
+    found = tones(light_of(there), light_of(here)).numpy()
+    left = np.stack([tone[codes] for tone, codes in zip(found[1:], there, strict=True)])
+    was = np.abs(there.astype(int) - here).mean()
+    assert np.abs(left.astype(int) - here).mean() < 0.2 * was and was > 2
+
+
+def test_the_same_light_changes_nothing():
+    moved = np.roll(picture(), 5, 2)
+    assert_array_equal(tones(light_of(picture()), light_of(picture())).numpy(), UNCHANGED)
+    assert_array_equal(tones(light_of(picture()), light_of(moved)).numpy(), UNCHANGED)
+
+
+def test_what_comes_into_the_picture_is_no_light():
+    there, here = picture(), picture()
+    here[:, 20:80, :50] = 245  # a lorry
+    assert_array_equal(tones(light_of(there), light_of(here)).numpy(), UNCHANGED)
+
+
+def test_another_scene_is_no_light():
+    dark = (picture(1) * 0.3).astype(np.uint8)
+    assert_array_equal(tones(light_of(dark), light_of(picture(2))).numpy(), UNCHANGED)
+
+
+def test_codes_go_through_a_tone():
+    tone = torch.arange(255, -1, -1, dtype=torch.uint8)
+    codes = torch.tensor([[0, 255], [128, 7]], dtype=torch.uint8)
+    assert exposure.toned(codes, tone).tolist() == [[255, 0], [127, 248]]
