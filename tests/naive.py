@@ -200,7 +200,7 @@ def moved(plane, keys, radius):
 
 # --- exposure: one code after the other ---
 def tone(before, wanted):
-    """For each code the lowest one that as many of wanted reach as are below the middle of before's: 256 whole numbers."""
+    """For each code the lowest one that as many of wanted reach as are below the middle of those of before."""
     total, asked = int(before.sum()), int(wanted.sum())
     out = []
     for code in range(256):
