@@ -336,3 +336,10 @@ def test_only_the_loop_moves_anything():
         for folder in ("core", "trainers") for path in (ROOT / folder).glob("*.py") if callers.search(path.read_text())
     }
     assert found == {str(Path("trainers") / "loop.py")}
+
+
+@pytest.mark.parametrize("name", training.TINY)
+def test_same_seed_same_weights(tmp_path, name):
+    one, same, other = (a_method(name, tmp_path, **{"train.seed": seed}).networks for seed in (0, 0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))

@@ -1,4 +1,4 @@
-"""RDMC and the stream generator: their terms by hand, the encoder that stands in, the halves of the search."""
+"""RDMC: its terms by hand, the encoder that stands in, the halves of the search."""
 import pytest
 import torch
 import training
@@ -186,52 +186,8 @@ def test_saved_recruitment_comes_back(tmp_path, recruitment):
     assert torch.equal(model.network.scalars, method.network.scalars)
 
 
-# --- the stream generator ---
-def test_validation_never_sees_training_clips(tmp_path):
-    method = a_method("stream", tmp_path)
-    apart = {clip.name for clip in method.validation.photos + method.validation.videos}
-    seen = {clip.name for clip in method.samples.photos + method.samples.videos}
-    assert apart == {"clip 0", "clip 10"}
-    assert seen == {clip.name for clip in clips()} - apart
-
-
-def test_losses_of_a_network_that_sees_no_rain(tmp_path):
-    method = a_method("stream", tmp_path, **{"loss.squared_steps": 5, "loss.edges": 0.5})
-    rain = torch.rand(2, 2, 3, 16, 16)
-    batch = {"input": torch.rand(2, 2, 12, 16, 16), "rain": rain, "before": torch.full((2, 2, 16, 16), -1)}
-    batch["tones"] = torch.arange(256, dtype=torch.uint8).expand(2, 2, 3, -1)
-    early, late = (method.generator_loss(method.forward(batch, step), batch) for step in (4, 5))
-    assert early.keys() == {"squared"}
-    assert early["squared"].item() == pytest.approx(10 * rain.square().mean().item())
-    assert late["charbonnier"].item() == pytest.approx((rain.square() + 1e-6).sqrt().mean().item())
-    slopes = (rain[..., 1:, :] - rain[..., :-1, :]).abs().mean() + (rain[..., 1:] - rain[..., :-1]).abs().mean()
-    assert late["edges"].item() == pytest.approx(0.5 * slopes.item(), rel=1e-5)
-
-
-def test_score_is_the_psnr_of_the_background(tmp_path):
-    method = a_method("stream", tmp_path)
-    rains, before = (torch.full((2, 3, 16, 16), 0.1), torch.zeros(2, 3, 16, 16)), torch.full((2, 16, 16), -1)
-    known = {"before": before, "tones": torch.arange(256, dtype=torch.uint8).expand(2, 3, -1)}
-    method._kept = [{"input": torch.rand(2, 12, 16, 16), "rain": rain, **known} for rain in rains]
-    found = method.scores(method.networks)
-    assert found == {"score": pytest.approx(40, abs=1e-4), "input": pytest.approx(40, abs=1e-4)}  # 60 is the most
-
-
-@pytest.mark.parametrize("name", training.TINY)
-def test_same_seed_same_weights(tmp_path, name):
-    one, same, other = (a_method(name, tmp_path, **{"train.seed": seed}).networks for seed in (0, 0, 1))
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
-    assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
-
-
-def test_unknown_profile(tmp_path):
-    with pytest.raises(ValueError, match=r"network\.profile is 'huge'; it must be tiny or realtime or quality"):
-        a_method("stream", tmp_path, **{"network.profile": "huge"})
-
-
-@pytest.mark.parametrize("name", ["rdmc", "stream"])
-def test_a_saved_file_derains(tmp_path, name):
-    run(a_method(name, tmp_path), tmp_path / "out")
+def test_a_saved_file_derains(tmp_path):
+    run(a_method("rdmc", tmp_path), tmp_path / "out")
     picture = clips()[0].frames[0]
     for kept in (BEST, LAST):
         assert Derainer(device="cpu", model=tmp_path / "out" / kept)(picture).shape == picture.shape

@@ -4,13 +4,15 @@ from dataclasses import replace
 import pytest
 import torch
 import training
-from training import clips
+from training import a_method, clips, run
 
+from streamderain import Derainer
 from streamderain.core.checkpoint import CheckpointError, digest, load_tensors, save_generator
 from streamderain.core.generators import ResidualGenerator
 from streamderain.core.single_frame import SingleFrameDerainer
 from streamderain.core.stream import PROFILES, StreamConfig, StreamGenerator
 from streamderain.trainers import stream
+from streamderain.trainers.loop import BEST, LAST
 from streamderain.trainers.rendered import RenderedConfig
 from streamderain.trainers.stream import StreamTraining, StreamTrainingConfig
 
@@ -153,3 +155,45 @@ def test_large_weights_are_stored_in_half(tmp_path, monkeypatch):
 def test_the_halved_profile_is_the_one_that_needs_it():
     counts = {name: sum(p.numel() for p in StreamGenerator(config).parameters()) for name, config in PROFILES.items()}
     assert [name for name, count in counts.items() if 4 * count > 10e6] == list(stream.HALVED)
+
+
+def test_validation_never_sees_training_clips(tmp_path):
+    method = a_method("stream", tmp_path)
+    apart = {clip.name for clip in method.validation.photos + method.validation.videos}
+    seen = {clip.name for clip in method.samples.photos + method.samples.videos}
+    assert apart == {"clip 0", "clip 10"}
+    assert seen == {clip.name for clip in clips()} - apart
+
+
+def test_losses_of_a_network_that_sees_no_rain(tmp_path):
+    method = a_method("stream", tmp_path, **{"loss.squared_steps": 5, "loss.edges": 0.5})
+    rain = torch.rand(2, 2, 3, 16, 16)
+    batch = {"input": torch.rand(2, 2, 12, 16, 16), "rain": rain, "before": torch.full((2, 2, 16, 16), -1)}
+    batch["tones"] = torch.arange(256, dtype=torch.uint8).expand(2, 2, 3, -1)
+    early, late = (method.generator_loss(method.forward(batch, step), batch) for step in (4, 5))
+    assert early.keys() == {"squared"}
+    assert early["squared"].item() == pytest.approx(10 * rain.square().mean().item())
+    assert late["charbonnier"].item() == pytest.approx((rain.square() + 1e-6).sqrt().mean().item())
+    slopes = (rain[..., 1:, :] - rain[..., :-1, :]).abs().mean() + (rain[..., 1:] - rain[..., :-1]).abs().mean()
+    assert late["edges"].item() == pytest.approx(0.5 * slopes.item(), rel=1e-5)
+
+
+def test_score_is_the_psnr_of_the_background(tmp_path):
+    method = a_method("stream", tmp_path)
+    rains, before = (torch.full((2, 3, 16, 16), 0.1), torch.zeros(2, 3, 16, 16)), torch.full((2, 16, 16), -1)
+    known = {"before": before, "tones": torch.arange(256, dtype=torch.uint8).expand(2, 3, -1)}
+    method._kept = [{"input": torch.rand(2, 12, 16, 16), "rain": rain, **known} for rain in rains]
+    found = method.scores(method.networks)
+    assert found == {"score": pytest.approx(40, abs=1e-4), "input": pytest.approx(40, abs=1e-4)}  # 60 is the most
+
+
+def test_unknown_profile(tmp_path):
+    with pytest.raises(ValueError, match=r"network\.profile is 'huge'; it must be tiny or realtime or quality"):
+        a_method("stream", tmp_path, **{"network.profile": "huge"})
+
+
+def test_a_saved_file_derains(tmp_path):
+    run(a_method("stream", tmp_path), tmp_path / "out")
+    picture = clips()[0].frames[0]
+    for kept in (BEST, LAST):
+        assert Derainer(device="cpu", model=tmp_path / "out" / kept)(picture).shape == picture.shape
