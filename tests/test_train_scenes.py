@@ -28,14 +28,27 @@ def test_every_structure_is_thin_and_seeded(kind):
 def test_structures_are_drawn_into_a_copy_and_go_both_ways():
     grey = np.full((128, 128, 3), 110, np.uint8)
     lighter = darker = coloured = 0
-    for seed in range(40):
+    count = 120
+    for seed in range(count):
         drawn = structures.draw(grey, np.random.default_rng(seed))
         assert (drawn.shape, drawn.dtype) == (grey.shape, np.uint8)
         lighter, darker = lighter + (drawn.max() > 120), darker + (drawn.max(axis=2).min() < 100)
         coloured += np.ptp(drawn.astype(int), axis=2).max() > 60
     assert (grey == 110).all()
-    assert 0.1 * 40 < coloured < 0.6 * 40
-    assert lighter > 2 * darker > 0  # rain is bright, so bright things are what must be told from it
+    assert 0.05 * count < coloured < 0.3 * count
+    assert lighter > 1.7 * darker > 0.2 * count  # rain is bright, so bright things are what must be told from it
+
+
+def test_rods_shine_along_a_body():
+    grey, shares = np.full((128, 160, 3), 90, np.uint8), []
+    for seed in range(12):
+        drawn, again = (structures._rods(grey, np.random.default_rng(seed)) for _ in range(2))
+        assert_array_equal(drawn, again)
+        changed = (np.abs(drawn.astype(int) - 90).max(axis=2) > 3).astype(np.uint8)
+        assert cv2.erode(changed, np.ones((21, 21), np.uint8)).mean() < 0.02  # nothing is much thicker than a pole
+        shares.append((changed.mean(), (drawn > 150).mean(), (drawn < 70).mean()))
+    drawn, lit, dark = np.mean(shares, axis=0)
+    assert 0.02 < drawn < 0.3 and 0 < lit < drawn and 0 < dark < drawn
 
 
 def test_one_photo_makes_scenes_that_are_turned_reduced_and_grey():

@@ -1,9 +1,10 @@
-"""Thin things of the scene that look like rain: wires, railings, grass, boards, meshes, cloth, text. They must stay."""
+"""What of a scene looks like rain: wires, railings, grass, boards, meshes, cloth, text, shining rods. It must stay."""
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
+RODS = 0.2  # share of structures that shine
 COLOURED = 0.4  # share of structures of any colour; rain has nearly none
 _FINE = 4  # fractional bits of the coordinates that OpenCV draws by
 
@@ -23,16 +24,47 @@ def draw(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _one(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    if rng.random() < RODS:
+        return _rods(picture, rng)
     mask: np.ndarray = np.zeros(picture.shape[:2], np.uint8)
     kinds = (_wires, _railing, _posts, _grass, _text, _boards, _mesh, _cloth)
     kinds[int(rng.integers(len(kinds)))](mask, rng)
     sigma = float(rng.uniform(0, 1.0))
     mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), sigma)) if sigma > 0.3 else mask
     bright = rng.random() < 0.75  # rain is bright
-    tint = rng.uniform(0.25 if rng.random() < COLOURED else 0.85, 1.0, 3)
-    colour = (rng.uniform(150, 255) if bright else rng.uniform(0, 80)) * tint
-    cover = mask[:, :, None] * np.float32(rng.uniform(0.15, 1.0) / 255)
+    colour = (rng.uniform(150, 255) if bright else rng.uniform(0, 80)) * _tint(rng)
+    return _painted(picture, mask * np.float32(rng.uniform(0.15, 1.0)), colour)
+
+
+def _tint(rng: np.random.Generator) -> np.ndarray:
+    return rng.uniform(0.25 if rng.random() < COLOURED else 0.85, 1.0, 3)
+
+
+def _painted(picture: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """The picture under a colour (3,) where mask (H, W) covers it, by 0 to 255."""
+    cover = mask[:, :, None] * np.float32(1 / 255)
     return np.rint(picture * (1 - cover) + colour.astype(np.float32) * cover).astype(np.uint8)
+
+
+def _rods(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Tubes, poles, spokes: a body with a shine along it that comes and goes, as bright and as narrow as a streak."""
+    height, width = picture.shape[:2]
+    lean, tint = rng.normal(0, 0.35), _tint(rng)
+    for _ in range(int(rng.integers(1, 6))):
+        thick, tall = np.exp(rng.uniform(np.log(2), np.log(14))), rng.uniform(0.15, 1.0) * height
+        start = np.array([rng.uniform(-0.1, 1.1) * width, rng.uniform(-0.3, 0.8) * height])
+        own = lean + rng.normal(0, 0.1)
+        end = start + tall * np.array([np.sin(own), np.cos(own)])
+        body, shine = np.zeros((2, height, width), np.uint8)
+        _line(body, start, end, thick)
+        aside = np.array([rng.uniform(-0.25, 0.25) * thick, 0])
+        _line(shine, start + aside, end + aside, thick * rng.uniform(0.2, 0.6))
+        soft = cv2.GaussianBlur(shine, (0, 0), rng.uniform(0.4, 0.4 + 0.15 * thick))
+        knots = int(rng.integers(2, 7))
+        along = np.interp(np.arange(height), np.linspace(start[1], end[1], knots), rng.uniform(0, 1, knots))
+        picture = _painted(picture, body * np.float32(rng.uniform(0.5, 1)), rng.uniform(40, 200) * tint)
+        picture = _painted(picture, soft * along[:, None].astype(np.float32), rng.uniform(170, 255) * tint)
+    return picture
 
 
 def _line(mask: np.ndarray, start: np.ndarray, end: np.ndarray, width: float) -> None:
