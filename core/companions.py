@@ -108,11 +108,6 @@ def network_codes(rgb: np.ndarray, companions: Slots, form: CodedForm) -> Tensor
     return torch.from_numpy(out).permute(2, 0, 1)
 
 
-def doubt_codes(doubt: Tensor) -> Tensor:
-    """A frame's doubt as a Companion holds it: from (H, W) float, 0..1, clamped, to uint8."""
-    return (doubt * 255).round_().clamp_(0, 255).to(torch.uint8)
-
-
 def _fill(
     rgb: np.ndarray, companions: Slots, scales: np.ndarray, costs: np.ndarray, edge: int, out: np.ndarray
 ) -> None:

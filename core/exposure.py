@@ -5,7 +5,7 @@ before, and neither the search, which compares grey levels, nor the network, whi
 from motion or rain. So a neighbour's grey levels are mapped until they are as frequent as the frame's (histogram
 specification; Gonzalez and Woods, Digital Image Processing, section 3.3), if that makes the two more alike.
 
-Torch on any device, and nothing waits for it.
+On the CPU by kernels, elsewhere by torch, with the same answers; a GPU is not waited for.
 """
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+
+from . import kernels_light
 
 BETTER = 97  # hundredths of a difference may be left: what moves into a picture changes frequencies as well
 MOST = 16.0  # mean change in grey levels of neighbours in time; more is another scene
@@ -44,7 +46,12 @@ def light(guide: Tensor, coarse: Tensor, rgb: Tensor) -> Light:
         coarse: means of its blocks, uint8.
         rgb: (3, H, W) uint8.
     """
-    return Light(torch.stack([_counted(codes) for codes in (guide, *rgb)]), coarse)
+    if guide.device.type != "cpu":
+        return Light(torch.stack([_counted(codes) for codes in (guide, *rgb)]), coarse)
+    counts = np.zeros((4, 256), np.int32)
+    for codes, row in zip((guide, *rgb), counts, strict=True):
+        kernels_light.count(codes.numpy(), _step(codes), row)
+    return Light(torch.from_numpy(counts), coarse)
 
 
 def tones(there: Light, here: Light) -> Tensor:
@@ -53,6 +60,25 @@ def tones(there: Light, here: Light) -> Tensor:
     Returns:
         (4, 256) uint8, by luma, red, green and blue; unchanged where the light is the same, or the scene another.
     """
+    return _tones_on_cpu(there, here) if there.counts.device.type == "cpu" else _tones(there, here)
+
+
+def _tones_on_cpu(there: Light, here: Light) -> Tensor:
+    """The same by numpy and a kernel."""
+    before, wanted = (each.counts.numpy().astype(np.float64) for each in (there, here))
+    ranks = (before.cumsum(1) - before / 2) * (wanted.sum(1) / before.sum(1))[:, None]
+    found = np.stack([np.searchsorted(*each) for each in zip(wanted.cumsum(1), ranks, strict=True)]).clip(max=255)
+    change = (np.abs(found - UNCHANGED) * before).sum(1) / before.sum(1)
+    found = found.astype(np.uint8)
+    left, was = (
+        kernels_light.difference(there.coarse.numpy(), here.coarse.numpy(), tone, _TRUNCATION)
+        for tone in (found[0], UNCHANGED[0])
+    )
+    return torch.from_numpy(found if change.max() <= MOST and 100 * left < BETTER * was else UNCHANGED.copy())
+
+
+def _tones(there: Light, here: Light) -> Tensor:
+    """The same by torch, on any device."""
     before, wanted = there.counts.double(), here.counts.double()
     # the middle one of all that have a code goes where as many are darker here
     ranks = (before.cumsum(1) - before / 2) * (wanted.sum(1) / before.sum(1))[:, None]
@@ -71,10 +97,15 @@ def toned(codes: Tensor, tone: Tensor) -> Tensor:
 
 def _counted(codes: Tensor) -> Tensor:
     """How often each of 256 codes is in (H, W): (256,) int32, of every so many rows and columns."""
-    step = max(1, math.isqrt(codes.numel() // _COUNTED))
+    step = _step(codes)
     places = codes[::step, ::step].reshape(-1).long()
     ones = torch.ones_like(places, dtype=torch.int32)
     return torch.zeros(256, dtype=torch.int32, device=codes.device).scatter_add_(0, places, ones)
+
+
+def _step(codes: Tensor) -> int:
+    """One of so many rows and columns of (H, W) is counted."""
+    return max(1, math.isqrt(codes.numel() // _COUNTED))
 
 
 def _difference(one: Tensor, other: Tensor) -> Tensor:

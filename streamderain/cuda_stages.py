@@ -17,7 +17,6 @@ from torch import Tensor
 
 from streamderain import stages
 from streamderain.core import cuda_frame, cuda_search, device_memory, exposure, matching
-from streamderain.core.companions import doubt_codes
 from streamderain.core.cuda_search import DeviceField, DeviceGuide
 from streamderain.core.device_memory import Shared
 from streamderain.core.exposure import Light
@@ -126,12 +125,9 @@ class CudaStages:
     def derained(self, view: CudaView, rain: Tensor) -> CudaView:
         with self._transfers.here():
             height, width = view.size
-            left = view.rgb.tensor - 255 * rain[:3, :height, :width]
-            return replace(
-                view,
-                rgb=device_memory.shared(left.round_().clamp_(0, 255).to(torch.uint8)),
-                doubt=device_memory.shared(doubt_codes(rain[3, :height, :width])),
-            )
+            rain, doubt = 255 * rain[:3, :height, :width], 255 * rain[3, :height, :width]
+            rgb, doubt = (codes.round_().clamp_(0, 255).to(torch.uint8) for codes in (view.rgb.tensor - rain, doubt))
+            return replace(view, rgb=device_memory.shared(rgb), doubt=device_memory.shared(doubt))
 
     def subtract(self, frame: Frame, rain: Tensor, strength: float, scale: int) -> Frame:
         with self._transfers.here():

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from streamderain.core import colour, exposure, matching
-from streamderain.core.companions import Companion, doubt_codes, network_blocks, network_codes
+from streamderain.core import colour, exposure, kernels_light, matching
+from streamderain.core.companions import Companion, network_blocks, network_codes
 from streamderain.core.exposure import Light
 from streamderain.core.matching import Guide, MatchField, SearchSettings
 from streamderain.core.single_frame import frame_input
@@ -150,7 +150,9 @@ class HostStages:
 
     def derained(self, view: HostView, rain: np.ndarray) -> HostView:
         rgb = np.stack(colour.subtract_rain(tuple(view.rgb), rain[:3], _RGB))
-        return replace(view, rgb=rgb, doubt=doubt_codes(torch.from_numpy(rain[3])).numpy())
+        doubt = np.empty(view.size, np.uint8)
+        kernels_light.to_codes(rain[3], doubt)
+        return replace(view, rgb=rgb, doubt=doubt)
 
     def subtract(self, frame: Frame, rain: np.ndarray, strength: float, scale: int) -> Frame:
         frame, layer = on_host(frame), lying(rain[:3], frame)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from streamderain.core import exposure, matching
+from streamderain.core import exposure, kernels_light, matching
 from streamderain.core.exposure import UNCHANGED, Light, light, tones
 
 
@@ -33,6 +33,7 @@ def test_counts_are_those_of_every_so_many_pixels(size):
     step = max(1, int((size[0] * size[1] / 2**15) ** 0.5))
     for codes, counts in zip(rgb, found.counts[1:], strict=True):
         assert_array_equal(counts.numpy(), np.bincount(codes[::step, ::step].ravel(), minlength=256))
+        assert torch.equal(exposure._counted(torch.from_numpy(codes)), counts)
     assert found.counts[0].sum() > 0 and found.coarse.dtype == torch.uint8
 
 
@@ -44,7 +45,7 @@ def test_tones_match_naive(seed):
     change = int(rng.integers(3, 9)) * int(rng.choice([-1, 1]))
     wanted = np.roll(before, change) + rng.integers(0, 2, 256)
     # blocks in which the frames differ by just that change
-    coarse = torch.arange(60, 200, dtype=torch.uint8)
+    coarse = torch.arange(60, 200, dtype=torch.uint8).view(10, 14)
     there = Light(torch.from_numpy(np.stack([before] * 4)).int(), coarse)
     here = Light(torch.from_numpy(np.stack([wanted] * 4)).int(), coarse + change)
     expected = naive.tone(before, wanted)
@@ -52,6 +53,7 @@ def test_tones_match_naive(seed):
     assert found.dtype == torch.uint8 and found.shape == (4, 256)
     for row in found:
         assert row.tolist() == expected
+    assert torch.equal(exposure._tones(there, here), found)
 
 
 @pytest.mark.parametrize("gain", [0.9, 0.97, 1.03, 1.08])
@@ -59,6 +61,7 @@ def test_a_change_of_exposure_is_undone(gain):
     rgb = picture()
     there, here = rgb, brighter(rgb, gain)
     found = tones(light_of(there), light_of(here)).numpy()
+    assert_array_equal(exposure._tones(light_of(there), light_of(here)).numpy(), found)
     left = np.stack([tone[codes] for tone, codes in zip(found[1:], there, strict=True)])
     was = np.abs(there.astype(int) - here).mean()
     assert np.abs(left.astype(int) - here).mean() < 0.2 * was and was > 2
@@ -73,12 +76,31 @@ def test_the_same_light_changes_nothing():
 def test_what_comes_into_the_picture_is_no_light():
     there, here = picture(), picture()
     here[:, 20:80, :50] = 245  # a lorry
-    assert_array_equal(tones(light_of(there), light_of(here)).numpy(), UNCHANGED)
+    for by in (tones, exposure._tones):
+        assert_array_equal(by(light_of(there), light_of(here)).numpy(), UNCHANGED)
 
 
 def test_another_scene_is_no_light():
     dark = (picture(1) * 0.3).astype(np.uint8)
-    assert_array_equal(tones(light_of(dark), light_of(picture(2))).numpy(), UNCHANGED)
+    for by in (tones, exposure._tones):
+        assert_array_equal(by(light_of(dark), light_of(picture(2))).numpy(), UNCHANGED)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (9, 14), (40, 33)])
+def test_a_difference_is_the_truncated_sum(size):
+    one, other = np.random.default_rng(1).integers(0, 256, (2, *size), dtype=np.uint8)
+    tone = np.random.default_rng(2).permutation(256).astype(np.uint8)
+    expected = sum(min(abs(int(tone[a]) - int(b)), 40) for a, b in zip(one.flat, other.flat, strict=True))
+    assert kernels_light.difference(one, other, tone, 40) == expected
+    toned = exposure.toned(torch.from_numpy(one), torch.from_numpy(tone))
+    assert int(exposure._difference(toned, torch.from_numpy(other))) == expected
+
+
+def test_doubts_become_codes():
+    values = np.random.default_rng(3).uniform(-0.3, 1.3, (17, 23)).astype(np.float32)
+    out = np.empty((17, 23), np.uint8)
+    kernels_light.to_codes(values, out)
+    assert_array_equal(out, np.rint(values * np.float32(255)).clip(0, 255))
 
 
 def test_codes_go_through_a_tone():
