@@ -20,6 +20,7 @@ from . import kernels_light
 
 BETTER = 97  # hundredths of a difference may be left: what moves into a picture changes frequencies as well
 MOST = 16.0  # mean change in grey levels of neighbours in time; more is another scene
+LEAST = 8192  # pixels; in a smaller picture all that moves changes how frequent codes are
 _TRUNCATION = 40  # grey levels of a difference: what moved shall not outvote what stands
 UNCHANGED = np.arange(256, dtype=np.uint8)[None].repeat(4, 0)  # the tones of equal light
 _COUNTED = 2**15  # pixels are enough to tell the light of a frame
@@ -74,7 +75,8 @@ def _tones_on_cpu(there: Light, here: Light) -> Tensor:
         kernels_light.difference(there.coarse.numpy(), here.coarse.numpy(), tone, _TRUNCATION)
         for tone in (found[0], UNCHANGED[0])
     )
-    return torch.from_numpy(found if change.max() <= MOST and 100 * left < BETTER * was else UNCHANGED.copy())
+    right = change.max() <= MOST and 100 * left < BETTER * was and before[1].sum() >= LEAST
+    return torch.from_numpy(found if right else UNCHANGED.copy())
 
 
 def _tones(there: Light, here: Light) -> Tensor:
@@ -87,6 +89,7 @@ def _tones(there: Light, here: Light) -> Tensor:
     change = ((found - unchanged).abs() * before).sum(1) / before.sum(1)
     left = _difference(toned(there.coarse, found[0]), here.coarse)
     right = (change.max() <= MOST) & (100 * left < BETTER * _difference(there.coarse, here.coarse))
+    right &= before[1].sum() >= LEAST
     return torch.where(right, found, unchanged).to(torch.uint8)
 
 

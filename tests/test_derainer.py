@@ -10,7 +10,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from streamderain import Derainer, Frame, derainer, engine, stages, weights
-from streamderain.core import exposure, matching
+from streamderain.core import matching
 from streamderain.core.checkpoint import load_generator, save_generator
 from streamderain.core.colour import PixelFormat
 from streamderain.core.generators import ResidualGenerator
@@ -578,13 +578,6 @@ class Watched(Derainer):
         self._stages.beside = keep
 
 
-@pytest.fixture
-def same_light(monkeypatch):
-    """What moves through these small pictures of noise is not taken for another light."""
-    monkeypatch.setattr(exposure, "BETTER", 0)
-
-
-@pytest.mark.usefixtures("same_light")
 @pytest.mark.parametrize("ahead", [True, False])
 def test_the_frame_before_is_shown_derained_and_the_one_after_or_itself_as_it_came(recurrent, ahead):
     watched, frames = Watched(model=recurrent), scene(3)
@@ -606,7 +599,6 @@ def test_what_is_shown_is_wholly_derained_whatever_the_strength(recurrent):
             assert (picture is None) == (twin is None) and (picture is None or np.array_equal(picture, twin))
 
 
-@pytest.mark.usefixtures("same_light")
 def test_other_networks_see_the_frame_before_as_it_came(model):
     watched, frames = Watched(model=model), scene(3)
     for frame in frames:
@@ -632,7 +624,6 @@ def test_after_a_cut_nothing_from_before_is_shown(recurrent):
     assert watched.shown[4][0] is not None
 
 
-@pytest.mark.usefixtures("same_light")
 def test_a_frame_that_could_not_be_derained_is_shown_as_it_came(recurrent, monkeypatch):
     watched, frames = Watched(model=recurrent), scene(3)
     watched(frames[0])

@@ -80,6 +80,12 @@ def test_what_comes_into_the_picture_is_no_light():
         assert_array_equal(by(light_of(there), light_of(here)).numpy(), UNCHANGED)
 
 
+def test_a_small_picture_does_not_tell():
+    there = picture(size=(60, 100))
+    for by in (tones, exposure._tones):
+        assert_array_equal(by(light_of(there), light_of(brighter(there))).numpy(), UNCHANGED)
+
+
 def test_another_scene_is_no_light():
     dark = (picture(1) * 0.3).astype(np.uint8)
     for by in (tones, exposure._tones):

@@ -67,7 +67,7 @@ def test_a_derained_view_is_the_view_without_its_rain():
 
 
 def test_a_reference_is_seen_in_the_light_of_the_view():
-    host, dim = HostStages(Engine()), grey_frame(0, size=(64, 96))
+    host, dim = HostStages(Engine()), grey_frame(0, size=(96, 128))
     bright = dim.with_planes((np.rint(dim.planes[0] * 1.1).astype(np.uint8),))
     view, reference = host.view(bright, 1), host.view(dim, 1)
     field = host.search(view, reference, None, 0)
