@@ -10,13 +10,14 @@ On the CPU by kernels, elsewhere by torch, with the same answers; a GPU is not w
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import kernels_light
+from . import kernels, kernels_light
+from .matching import Guide
 
 BETTER = 97  # hundredths of a difference may be left: what moves into a picture changes frequencies as well
 MOST = 16.0  # mean change in grey levels of neighbours in time; more is another scene
@@ -91,6 +92,23 @@ def _tones(there: Light, here: Light) -> Tensor:
     right = (change.max() <= MOST) & (100 * left < BETTER * _difference(there.coarse, here.coarse))
     right &= before[1].sum() >= LEAST
     return torch.where(right, found, unchanged).to(torch.uint8)
+
+
+def guide_in_light(guide: Guide, tones: np.ndarray) -> Guide:
+    """What the search sees of a neighbour in the light of a frame, by its tones, uint8 (4, 256)."""
+    padded, coarse = (_through(codes, tones[0]) for codes in (guide.padded, guide.coarse))
+    return replace(guide, padded=padded, coarse=coarse)
+
+
+def colours_in_light(rgb: np.ndarray, tones: np.ndarray) -> np.ndarray:
+    """What the network sees of it: (3, H, W) uint8."""
+    return np.stack([_through(*each) for each in zip(rgb, tones[1:], strict=True)])
+
+
+def _through(codes: np.ndarray, tone: np.ndarray) -> np.ndarray:
+    out = np.empty_like(codes)
+    kernels.look_up(codes, tone, out)
+    return out
 
 
 def toned(codes: Tensor, tone: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 import numpy as np
 from numba import njit, prange
 
+_CODES = np.float32(255)
+
 
 @njit(nogil=True, cache=True)
 def count(codes, step, counts):
@@ -26,9 +28,22 @@ def difference(one, other, tone, most):
 
 
 @njit(parallel=True, nogil=True, cache=True)
-def to_codes(values, out):
-    """Fill out (H, W) uint8 with values (H, W) float32 of 0..1 as codes, rounded to nearest, ties to even, clamped."""
-    for y in prange(values.shape[0]):
-        line, row = values[y], out[y]
-        for x in range(values.shape[1]):
-            row[x] = np.uint8(min(max(np.rint(line[x] * np.float32(255)), np.float32(0)), np.float32(255)))
+def take_off(codes, answer, left, doubt):
+    """Fill left (3, H, W) with codes (3, H, W), all uint8, less answer[:3], and doubt (H, W) with answer[3].
+
+    answer is (4, H, W) float32, the network's: rain and doubt in units of 255 codes. Each is rounded to whole codes,
+    ties to even, results are clamped: what colour.subtract_rain makes of such planes, in one pass for all.
+    """
+    for y in prange(doubt.shape[0]):
+        for channel in range(3):
+            line, rain, row = codes[channel, y], answer[channel, y], left[channel, y]
+            for x in range(row.shape[0]):
+                row[x] = _code(np.float32(line[x]) - np.rint(rain[x] * _CODES))
+        unsure, row = answer[3, y], doubt[y]
+        for x in range(row.shape[0]):
+            row[x] = _code(np.rint(unsure[x] * _CODES))
+
+
+@njit(cache=True)
+def _code(value):
+    return np.uint8(np.int32(min(max(value, np.float32(0)), _CODES)))

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,7 +26,6 @@ from streamderain.mirrored import Mirrored
 from streamderain.scaling import enlarged, lightened, shrunk
 
 SEARCH = SearchSettings()
-_RGB = colour.PixelFormat(family="rgb", full_range=True)  # of a view
 _REACH_PX = 4  # half of a broad streak, in the smaller picture
 
 
@@ -126,7 +124,7 @@ class HostStages:
         tones, guide = exposure.tones(reference.light, view.light).numpy(), reference.guide
         changed = not np.array_equal(tones, exposure.UNCHANGED)
         if changed:
-            guide = replace(guide, padded=cv2.LUT(guide.padded, tones[0]), coarse=cv2.LUT(guide.coarse, tones[0]))
+            guide = exposure.guide_in_light(guide, tones)
         start = previous.match if previous else None
         found = matching.search(view.guide, guide, SEARCH, previous=start, seed=seed)
         return HostField(found, tones if changed else None)
@@ -149,9 +147,8 @@ class HostStages:
         return self._engine.run(seen, *size)
 
     def derained(self, view: HostView, rain: np.ndarray) -> HostView:
-        rgb = np.stack(colour.subtract_rain(tuple(view.rgb), rain[:3], _RGB))
-        doubt = np.empty(view.size, np.uint8)
-        kernels_light.to_codes(rain[3], doubt)
+        rgb, doubt = np.empty_like(view.rgb), np.empty(view.size, np.uint8)
+        kernels_light.take_off(view.rgb, rain, rgb, doubt)
         return replace(view, rgb=rgb, doubt=doubt)
 
     def subtract(self, frame: Frame, rain: np.ndarray, strength: float, scale: int) -> Frame:
@@ -162,9 +159,7 @@ class HostStages:
 
 def _companion(reference: HostView, field: HostField) -> Companion:
     """A reference in the light of the view that the field leads from."""
-    rgb = reference.rgb
-    if field.tones is not None:
-        rgb = np.stack([cv2.LUT(codes, tone) for codes, tone in zip(rgb, field.tones[1:], strict=True)])
+    rgb = reference.rgb if field.tones is None else exposure.colours_in_light(reference.rgb, field.tones)
     return Companion(rgb, field.match, reference.doubt)
 
 

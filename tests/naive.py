@@ -209,6 +209,30 @@ def tone(before, wanted):
     return out
 
 
+def count(codes, step):
+    """How often each code is there, of every step-th row and column: a list of 256."""
+    seen = codes[::step, ::step].ravel().tolist()
+    return [seen.count(code) for code in range(256)]
+
+
+def difference(one, other, tone, most):
+    """The sum of what tone[one] and other differ by, each at most most."""
+    return sum(min(abs(int(tone[a]) - int(b)), most) for a, b in zip(one.flat, other.flat, strict=True))
+
+
+def take_off(codes, answer):
+    """Codes (3, H, W) less the first three planes of answer (4, H, W), and the fourth, both in codes: uint8."""
+    def clamped(value):
+        return min(max(round(value), 0), 255)
+
+    left, doubt = np.empty_like(codes), np.empty(codes.shape[1:], np.uint8)
+    for place in np.ndindex(*codes.shape):
+        left[place] = clamped(int(codes[place]) - round(float(answer[place] * np.float32(255))))
+    for place in np.ndindex(*doubt.shape):
+        doubt[place] = clamped(float(answer[3][place] * np.float32(255)))
+    return left, doubt
+
+
 # --- rain: every streak over every pixel ---
 def streaks(drops, shape):
     """Segments with a Gaussian cross-section, cut at three sigma, with soft ends: float64 layer of that shape.

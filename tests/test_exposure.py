@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from streamderain.core import exposure, kernels_light, matching
+from streamderain.core import colour, exposure, kernels_light, matching
 from streamderain.core.exposure import UNCHANGED, Light, light, tones
 
 
@@ -35,6 +35,13 @@ def test_counts_are_those_of_every_so_many_pixels(size):
         assert_array_equal(counts.numpy(), np.bincount(codes[::step, ::step].ravel(), minlength=256))
         assert torch.equal(exposure._counted(torch.from_numpy(codes)), counts)
     assert found.counts[0].sum() > 0 and found.coarse.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_counts_match_naive(step):
+    codes, counts = np.random.default_rng(step).integers(90, 110, (13, 17), dtype=np.uint8), np.ones(256, np.int64)
+    kernels_light.count(codes, step, counts)
+    assert_array_equal(counts - 1, naive.count(codes, step))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -96,17 +103,24 @@ def test_another_scene_is_no_light():
 def test_a_difference_is_the_truncated_sum(size):
     one, other = np.random.default_rng(1).integers(0, 256, (2, *size), dtype=np.uint8)
     tone = np.random.default_rng(2).permutation(256).astype(np.uint8)
-    expected = sum(min(abs(int(tone[a]) - int(b)), 40) for a, b in zip(one.flat, other.flat, strict=True))
+    expected = naive.difference(one, other, tone, 40)
     assert kernels_light.difference(one, other, tone, 40) == expected
     toned = exposure.toned(torch.from_numpy(one), torch.from_numpy(tone))
     assert int(exposure._difference(toned, torch.from_numpy(other))) == expected
 
 
-def test_doubts_become_codes():
-    values = np.random.default_rng(3).uniform(-0.3, 1.3, (17, 23)).astype(np.float32)
-    out = np.empty((17, 23), np.uint8)
-    kernels_light.to_codes(values, out)
-    assert_array_equal(out, np.rint(values * np.float32(255)).clip(0, 255))
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (17, 23)])
+def test_an_answer_is_taken_off(size):
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 256, (3, *size), dtype=np.uint8)
+    answer = rng.uniform(-0.3, 1.3, (4, *size)).astype(np.float32)
+    answer[:, 0] = (2 * rng.integers(-9, 9, (4, size[1])) + 1) / np.float32(510)  # ties
+    left, doubt = np.empty_like(codes), np.empty(size, np.uint8)
+    kernels_light.take_off(codes, answer, left, doubt)
+    for found, expected in zip((left, doubt), naive.take_off(codes, answer), strict=True):
+        assert_array_equal(found, expected)
+    rgb = colour.PixelFormat(family="rgb", full_range=True)
+    assert_array_equal(left, np.stack(colour.subtract_rain(tuple(codes), answer[:3], rgb)))
 
 
 def test_codes_go_through_a_tone():

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -190,10 +190,9 @@ class _View:
 
     def beside(self, here: _View, settings: SearchSettings) -> Companion:
         """This frame as a companion of another, in its light."""
-        tone, *tones = self.tones(here)
-        guide = replace(self._guide, padded=tone[self._guide.padded], coarse=tone[self._guide.coarse])
-        rgb = np.stack([each[codes] for each, codes in zip(tones, self._rgb, strict=True)])
-        return Companion(rgb, matching.search(here._guide, guide, settings))
+        tones = self.tones(here)
+        found = matching.search(here._guide, exposure.guide_in_light(self._guide, tones), settings)
+        return Companion(exposure.colours_in_light(self._rgb, tones), found)
 
 
 def _nothing_before(count: int, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
