@@ -17,6 +17,7 @@ import numpy as np
 from . import kernels
 
 DARK_GROUND = 0.125  # over so dark a ground "light" brightens about as much as "add" does
+THINNEST = 0.35  # pixels; the deviation across below which a streak drawn at pixel centres would come and go
 SHORTEST_WAVE = 8.0  # pixels of one turn along a streak; less cannot be drawn without steps
 
 
@@ -117,7 +118,7 @@ def render(style: RainStyle, *, frames: int, height: int, width: int, rng: np.ra
     amplitude = style.brightness * np.exp(style.brightness_spread * rng.standard_normal(count)) / blur
     streaks = np.zeros((count, 13), np.float32)
     streaks[:, 2], streaks[:, 3] = length, slope
-    streaks[:, 4] = np.maximum(style.width * spread * blur, 0.35)
+    streaks[:, 4] = np.maximum(style.width * spread * blur, THINNEST)
     streaks[:, 5] = np.minimum(amplitude, 1.0)
     streaks[:, 6] = np.minimum(length * style.taper, style.longest_taper)
     y, x = rng.uniform(0, tall, count), rng.uniform(0, wide, count)

@@ -5,6 +5,7 @@ cannot be told apart fall together, and their ends fade.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +16,16 @@ from .rain import RainStyle
 
 Shower = tuple[RainStyle, ...]
 SHARES = (0.4, 0.35, 0.25)  # of showers of one, two and three kinds
-CROWDED = 0.35  # share of kinds that are seen as bands
-DRIZZLE = 0.25  # share of kinds that are fine faint drops all over
+FINE = 0.2  # share of showers of nothing but drizzle and far drops, as in a downpour that no near drop crosses
+CROWDED = 0.3  # share of the other showers' kinds that are seen as bands
+DRIZZLE = 0.2  # share of them that are fine faint drops all over
+FAR = 0.15  # share of them that are drops at the limit of what a sensor resolves
 STILL_AIR = 0.12  # share of showers that fall straight down, where a streak is easily taken for a thing that stands
 IN_LIGHT = 0.35  # share of showers that mix with the scene in its light, as before a camera
 OSCILLATING = 0.5  # share of showers whose streaks are no even lines
+VEILING = 0.3  # of the picture; far drops that cover more are seen as grain on a veil
 SLIM = 9.0  # a streak is at least this many times as long as its deviation across
+SLIM_FAR = 7.0  # the same of drops that a sensor hardly resolves
 
 
 def random_shower(rng: np.random.Generator, scale: float = 1.0) -> Shower:
@@ -36,10 +41,10 @@ def random_shower(rng: np.random.Generator, scale: float = 1.0) -> Shower:
     strength = float(np.exp(rng.uniform(np.log(0.05), np.log(0.8))))
     gusts = float(rng.uniform(0.3, 1.0)) if rng.random() < 0.4 else 0.0
     oscillation = float(rng.uniform(0.3, 1.0)) if rng.random() < OSCILLATING else 0.0
+    fine = rng.random() < FINE
     kinds = []
     for number in range(1 + int(rng.choice(len(SHARES), p=SHARES))):
-        chance = rng.random()
-        kind = (_crowd if chance < CROWDED else _drizzle if chance < CROWDED + DRIZZLE else _drops)(rng, scale)
+        kind = _kind(rng, fine)(rng, scale)
         kinds.append(replace(common, **{
             "gusts": gusts, "oscillation": oscillation, "slope_spread": float(rng.choice([0.0, 0.01, 0.03, 0.06])),
             "brightness": strength * (1.0 if number == 0 else float(rng.uniform(0.3, 1.2))),
@@ -57,6 +62,14 @@ def render(shower: Shower, *, frames: int, height: int, width: int, rng: np.rand
 def compose(clean: np.ndarray, opacity: np.ndarray, shower: Shower) -> np.ndarray:
     """Lay a shower over clean frames; see rain.compose."""
     return rain.compose(clean, opacity, shower[0])
+
+
+def _kind(rng: np.random.Generator, fine: bool) -> Callable[[np.random.Generator, float], dict[str, Any]]:
+    """What draws one kind of a shower, which is a fine one or any."""
+    if fine:
+        return _drizzle if rng.random() < 0.5 else _far
+    kinds = (_crowd, _drizzle, _far, _drops)
+    return kinds[int(rng.choice(len(kinds), p=(CROWDED, DRIZZLE, FAR, 1 - CROWDED - DRIZZLE - FAR)))]
 
 
 def _drops(rng: np.random.Generator, scale: float) -> dict[str, Any]:
@@ -89,6 +102,30 @@ def _drizzle(rng: np.random.Generator, scale: float) -> dict[str, Any]:
         "brightness_spread": float(rng.uniform(0.2, 0.6)),
         "depth_spread": float(rng.choice([0.0, 0.2, 0.4])),
         "fall": length * scale * float(rng.uniform(1.0, 4.0)),
+        "taper": float(rng.uniform(0.3, 1.0)),
+    }
+
+
+def _far(rng: np.random.Generator, scale: float) -> dict[str, Any]:
+    """Drops at the limit of what a sensor resolves, however many pixels it has: grain that leans one way.
+
+    They lean as they like: turbulence moves the small ones, and few pixels draw them. Of many only what stands out of
+    their mean is theirs: the mean is a veil, whose removal would change the picture's colours.
+    """
+    del scale
+    length = _log_uniform(rng, 3, 16)
+    width = min(_log_uniform(rng, 0.3, 0.55), length / SLIM_FAR)
+    coverage = _log_uniform(rng, 0.1, 3)
+    return {
+        "density": coverage * 1e4 / (length * max(width, rain.THINNEST) * 2.5),
+        "length": length,
+        "width": width,
+        "slope_spread": _log_uniform(rng, 0.03, 0.25),
+        "brightness": _log_uniform(rng, 0.012, 0.12),
+        "brightness_spread": float(rng.uniform(0.3, 0.9)),
+        "depth_spread": float(rng.choice([0.2, 0.4])),
+        "fall": length * float(rng.uniform(1.0, 4.0)),
+        "crowd": float(rng.uniform(0.0, 1.0)) if coverage > VEILING else None,
         "taper": float(rng.uniform(0.3, 1.0)),
     }
 

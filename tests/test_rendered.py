@@ -146,7 +146,7 @@ def test_a_camera_goes_on_its_way(speed):
 def test_cameras_that_stand_are_as_many_as_asked():
     for share in (0.0, 1.0):
         config = replace(
-            only("live"), rain_free=1.0, video_share=0, structures=0, noisy=0, resampled=0, standing=share
+            only("live"), rain_free=1.0, video_share=0, structures=0, passing=0, noisy=0, resampled=0, standing=share
         )
         samples = RenderedRain(clips(), config, seed=9)
         moved = [float((each[0] - each[-1]).abs().mean()) for each in (samples[n]["input"][:, :3] for n in range(8))]

@@ -60,7 +60,8 @@ def test_showers_are_seeded_and_share_wind_and_light(seed):
     assert len({(kind.slope, kind.blend, kind.airlight, kind.gusts) for kind in kinds}) == 1
     assert all(kind.veil == 0 for kind in kinds[1:])
     for kind in kinds:
-        assert kind.length >= shower.SLIM * kind.width * (1 - 1e-9)  # a width is a quotient of the length
+        slim = shower.SLIM if kind.width > 0.55 else shower.SLIM_FAR
+        assert kind.length >= slim * kind.width * (1 - 1e-9)  # a width is a quotient of the length
         assert kind.fall >= kind.length
         assert 0 < kind.brightness <= 1
 
@@ -69,21 +70,41 @@ def test_both_looks_and_every_number_of_kinds_come_up():
     drawn = [shower.random_shower(np.random.default_rng(seed)) for seed in range(200)]
     counts = np.bincount([len(kinds) for kinds in drawn], minlength=4)[1:] / len(drawn)
     np.testing.assert_allclose(counts, shower.SHARES, atol=0.1)
-    crowded = np.mean([kind.crowd is not None for kinds in drawn for kind in kinds])
-    assert abs(crowded - shower.CROWDED) < 0.1
-    seen = [kind for kinds in drawn for kind in kinds if kind.crowd is None and kind.length <= 30]
+    every = [kind for kinds in drawn for kind in kinds]
+    bands = [kind for kind in every if kind.crowd is not None and kind.width > 0.55]  # far drops are finer
+    assert abs(len(bands) / len(every) - (1 - shower.FINE) * shower.CROWDED) < 0.1
+    seen = [kind for kind in every if kind not in bands and kind.length <= 30]
     assert abs(np.mean([kinds[0].slope == 0 for kinds in drawn]) - shower.STILL_AIR) < 0.1
     assert abs(np.mean([kinds[0].blend == "light" for kinds in drawn]) - shower.IN_LIGHT) < 0.1
     assert abs(np.mean([kinds[0].oscillation > 0 for kinds in drawn]) - shower.OSCILLATING) < 0.1
-    fine = sum(kind.density * kind.length * kind.width * 2.5 / 1e4 >= 0.2 for kind in seen) / sum(map(len, drawn))
-    assert shower.DRIZZLE - 0.05 < fine < shower.DRIZZLE + 0.1
+    fine = sum(kind.density * kind.length * kind.width * 2.5 / 1e4 >= 0.2 for kind in seen) / len(every)
+    wanted = shower.FINE + (1 - shower.FINE) * (shower.DRIZZLE + shower.FAR)
+    assert wanted - 0.05 < fine < wanted + 0.1
 
 
-def test_a_picture_twice_as_large_has_streaks_twice_as_large():
-    small, large = (shower.random_shower(np.random.default_rng(5), scale) for scale in (1.0, 2.0))
-    for one, other in zip(small, large, strict=True):
-        assert (other.length, other.width) == pytest.approx((2 * one.length, 2 * one.width))
-        assert other.density == pytest.approx(one.density / 4)
+def test_a_picture_twice_as_large_has_streaks_twice_as_large_but_for_those_no_sensor_resolves():
+    kept = 0
+    for seed in range(40):
+        small, large = (shower.random_shower(np.random.default_rng(seed), scale) for scale in (1.0, 2.0))
+        for one, other in zip(small, large, strict=True):
+            far = other.width == one.width
+            kept += far
+            assert not far or one.width <= 0.55
+            assert (other.length, other.width) == pytest.approx((one.length, one.width) if far else
+                                                               (2 * one.length, 2 * one.width))  # fmt: skip
+            assert other.density == pytest.approx(one.density / (1 if far else 4))
+    assert kept
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_far_drops_are_faint_grain_that_leans_along_the_fall(seed):
+    rng = np.random.default_rng(seed)
+    kind = replace(DROPS, slope=0.0, **shower._far(rng, 3.0))
+    layer = rain.render(kind, frames=1, height=120, width=120, rng=rng)[0]
+    layer -= layer.mean()
+    down, across = (layer[2:] * layer[:-2]).mean(), (layer[:, 2:] * layer[:, :-2]).mean()
+    assert down > 2 * across > -layer.var()
+    assert layer.std() < 0.12
 
 
 def test_a_shower_is_the_sum_of_its_kinds_and_saturates():

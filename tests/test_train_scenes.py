@@ -58,6 +58,32 @@ def test_rods_shine_along_a_body():
     assert 0.02 < drawn < 0.3 and 0 < lit < drawn and 0 < dark < drawn
 
 
+def passed(frames, seed):
+    return structures.passing(frames, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_passes_covers_a_scene_as_it_covers_any(seed):
+    frames = np.random.default_rng(0).uniform(0, 1, (3, 3, 120, 120)).astype(np.float32)
+    kept = frames.copy()
+    black, white = (passed(np.full_like(frames, ground), seed) for ground in (0, 1))
+    through = (white - black).mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(passed(frames, seed), frames * through + black, atol=0.02)
+    assert_array_equal(passed(frames, seed), passed(frames, seed))
+    assert_array_equal(frames, kept)
+
+
+def test_it_passes_by_as_many_pixels_a_frame(monkeypatch):
+    monkeypatch.setattr(structures, "SPEEDS", (5, 5))
+    monkeypatch.setattr(structures, "_one", structures._rods)  # one of many meshes looks like the next
+    window, speeds = np.hanning(120)[:, None] * np.hanning(120), []
+    for seed in range(12):
+        cover = 1 - passed(np.ones((3, 3, 120, 120), np.float32), seed).mean(axis=1).astype(np.float64)
+        if cover[:2].std() > 0.03:  # else it passes outside the picture
+            speeds.append(np.hypot(*cv2.phaseCorrelate(cover[0], cover[1], window)[0]))
+    assert len(speeds) > 4 and 4 < np.median(speeds) < 6
+
+
 def test_one_photo_makes_scenes_that_are_turned_reduced_and_grey():
     photo = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
     scenes = [scenery.vary(photo, 40, np.random.default_rng(seed)) for seed in range(300)]
@@ -82,6 +108,26 @@ def test_noise_is_the_scenes_and_new_in_every_frame():
     assert camera.NOISES[0] * 0.9 < noise.std() < camera.NOISES[1] * 1.2 and abs(noise.mean()) < 0.1 * noise.std()
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.05
     assert np.corrcoef(noise[0, 0].ravel(), noise[0, 1].ravel())[0, 1] > 0.7
+
+
+def test_half_of_the_noise_is_soft_and_as_strong():
+    clean = np.full((2, 3, 48, 64), 0.5, np.float32)
+    drawn = [camera.noisy((clean,), np.random.default_rng(seed))[0] - clean for seed in range(60)]
+    alike = np.array([np.corrcoef(noise[..., 1:].ravel(), noise[..., :-1].ravel())[0, 1] for noise in drawn])
+    assert 0.3 < np.mean(alike > 0.05) < 0.6 and alike.max() > 0.4  # a Gaussian of 0.3 pixels hardly softens
+    strength = np.array([noise.std() for noise in drawn])
+    assert abs(np.log(strength[alike > 0.05].mean() / strength[alike <= 0.05].mean())) < 0.6
+
+
+def test_sharpening_keeps_flat_ground_and_darkens_beside_a_streak():
+    clean = np.full((2, 3, 24, 32), 0.4, np.float32)
+    rainy = clean.copy()
+    rainy[:, :, :, 9] += 0.2
+    after = camera.sharpened((clean, rainy), np.random.default_rng(3))
+    np.testing.assert_allclose(after[0], clean, atol=1e-6)
+    line = (after[1] - after[0])[0, 1, 12]
+    assert line[9] > 0.23 and line[8] < -0.005 and line[10] < -0.005 and abs(line[20]) < 1e-6
+    assert after[1].shape == rainy.shape and after[1].dtype == np.float32
 
 
 def test_a_coarse_sensor_keeps_differences_and_loses_detail():

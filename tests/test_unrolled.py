@@ -26,7 +26,7 @@ def network():
 def sample(case, seed=0, size=64):
     shares = tuple(float(name == case) for name in CASES)
     config = RenderedConfig(
-        crop_size=size, frames=4, search_radius=9, compressed=0, noisy=0, flickering=0, case_shares=shares
+        crop_size=size, frames=4, search_radius=9, compressed=0, noisy=0, sharpened=0, flickering=0, case_shares=shares
     )
     photo = np.random.default_rng(2).integers(0, 255, (40, 40, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
     made = RenderedRain([*clips(), training.Clip("photo", photo[None])], config, seed=seed)[0]

@@ -8,6 +8,8 @@ FACTORS = (0.4, 0.85)
 QUALITIES = (25, 92)  # of JPEG
 FLICKERS = (0.004, 0.06)  # standard deviations of the logarithm of the exposure
 NOISES = (0.5 / 255, 6 / 255)  # standard deviations
+SOFT = (0.3, 0.8)  # deviations in pixels by which interpolated colours and denoising soften half of the noise
+SHARPENED = (0.3, 1.5)  # how much of the detail a camera adds once more
 
 
 def noisy(stacks: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -21,8 +23,19 @@ def noisy(stacks: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.
     frames, channels, height, width = stacks[0].shape
     deviation = np.float32(np.exp(rng.uniform(*np.log(NOISES))))
     common = rng.standard_normal((frames, 1, height, width), np.float32)
-    noise = deviation * (common + np.float32(0.4) * rng.standard_normal((frames, channels, height, width), np.float32))
+    noise = common + np.float32(0.4) * rng.standard_normal((frames, channels, height, width), np.float32)
+    noise = deviation * (_softened(noise, float(rng.uniform(*SOFT))) if rng.random() < 0.5 else noise)
     return tuple(np.clip(stack + noise, 0, 1) for stack in stacks)
+
+
+def sharpened(stacks: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """The same frames as a camera sharpens them, which draws dark lines beside bright streaks.
+
+    Args:
+        stacks: each (T, 3, H, W) float32.
+    """
+    amount, deviation = np.float32(rng.uniform(*SHARPENED)), float(rng.uniform(0.6, 1.4))
+    return tuple(np.clip(stack + amount * (stack - _blurred(stack, deviation)), 0, 1) for stack in stacks)
 
 
 def flickering(stacks: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -35,6 +48,18 @@ def flickering(stacks: tuple[np.ndarray, ...], rng: np.random.Generator) -> tupl
     exposures = np.exp(deviation * rng.standard_normal((len(stacks[0]), 1, 1, 1))).astype(np.float32)
     gammas = np.exp(deviation * rng.standard_normal((len(stacks[0]), 1, 1, 1))).astype(np.float32)
     return tuple(np.clip(exposures * stack**gammas, 0, 1) for stack in stacks)
+
+
+def _blurred(stack: np.ndarray, deviation: float) -> np.ndarray:
+    """Every plane of (T, C, H, W) float32 under a Gaussian."""
+    planes = stack.reshape(-1, *stack.shape[2:])
+    return np.stack([cv2.GaussianBlur(plane, (0, 0), deviation) for plane in planes]).reshape(stack.shape)
+
+
+def _softened(noise: np.ndarray, deviation: float) -> np.ndarray:
+    """Noise under a Gaussian, as strong as before."""
+    soft = _blurred(noise, deviation)
+    return soft * np.float32(noise.std() / soft.std())
 
 
 def resampled(stacks: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:

@@ -37,10 +37,12 @@ class RenderedConfig:
         max_motion: pixels a photo moves in one frame at most before the others.
         search_radius: window of the search, pixels.
         structures: share of photos with thin things drawn into the scene that could be taken for rain.
+        passing: share of samples in which such things pass before the scene.
         scales: range of the rain's size; 1 suits a picture 480 lines high.
         lit: share of showers that are seen near light only, as at night.
         flickering: share of samples whose exposure changes from frame to frame.
         noisy: share of samples with the noise of a sensor.
+        sharpened: share of samples that a camera sharpens.
         resampled: share of samples from a coarser sensor, enlarged.
         compressed: share of samples that went through a camera's compression.
     """
@@ -54,10 +56,12 @@ class RenderedConfig:
     max_motion: float = 8.0
     search_radius: int = 9
     structures: float = 0.3
+    passing: float = 0.15
     scales: tuple[float, float] = (0.7, 1.8)
     lit: float = 0.1
     flickering: float = 0.2
-    noisy: float = 0.15
+    noisy: float = 0.3
+    sharpened: float = 0.15
     resampled: float = 0.15
     compressed: float = 0.25
 
@@ -117,12 +121,16 @@ class RenderedRain(Dataset[dict[str, Tensor]]):
 
     def _scene(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Consecutive frames in the rain as a camera delivers them, (T, 3, C, C) uint8, and the rain, float32."""
-        clean = _vary_light(self._clean_frames(count, rng), rng)
+        clean = self._clean_frames(count, rng)
+        clean = structures.passing(clean, rng) if rng.random() < self.config.passing else clean
+        clean = _vary_light(clean, rng)
         rainy = self._rain_over(clean, rng)
         if rng.random() < self.config.flickering:
             clean, rainy = camera.flickering((clean, rainy), rng)
         if rng.random() < self.config.noisy:
             clean, rainy = camera.noisy((clean, rainy), rng)
+        if rng.random() < self.config.sharpened:
+            clean, rainy = camera.sharpened((clean, rainy), rng)
         if rng.random() < self.config.resampled:
             clean, rainy = camera.resampled((clean, rainy), rng)
         pixels = np.rint(rainy * 255).astype(np.uint8)

@@ -6,6 +6,7 @@ import numpy as np
 
 RODS = 0.2  # share of structures that shine
 COLOURED = 0.4  # share of structures of any colour; rain has nearly none
+SPEEDS = (1.5, 18.0)  # pixels a frame of what passes before the scene
 _FINE = 4  # fractional bits of the coordinates that OpenCV draws by
 
 
@@ -21,6 +22,45 @@ def draw(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for _ in range(2 if rng.random() < 0.25 else 1):
         picture = _one(picture, rng)
     return picture
+
+
+def passing(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw structures that pass before the scene: near things move faster, and no search may find them again.
+
+    A pole beside a walking camera is in each frame, but never where its surroundings are.
+
+    Args:
+        frames: (T, 3, H, W) float32 0..1.
+
+    Returns:
+        A changed copy.
+    """
+    count, _, height, width = frames.shape
+    speed, heading = np.exp(rng.uniform(*np.log(SPEEDS))), rng.normal(0, 0.4) + np.pi * (rng.random() < 0.5)
+    step = speed * np.array([np.cos(heading), np.sin(heading)])
+    reach = int(np.ceil(speed * (count - 1) / 2)) + 2
+    layer = _layer((height + 2 * reach, width + 2 * reach), rng)
+    shutter = round(rng.uniform(0, 0.6) * speed)
+    layer = cv2.blur(layer, (shutter, 1), borderType=cv2.BORDER_REPLICATE) if shutter > 1 else layer
+    out = np.empty_like(frames)
+    for t in range(count):
+        x, y = reach - step * (t - (count - 1) / 2)
+        shift = np.array([[1, 0, x], [0, 1, y]])  # where in the layer the frame's corner lies
+        seen = cv2.warpAffine(layer, shift, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        colour, through = np.moveaxis(seen, 2, 0)[:3], np.moveaxis(seen, 2, 0)[3:]
+        out[t] = frames[t] * through + colour
+    return np.clip(out, 0, 1, out=out)
+
+
+def _layer(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Structures for themselves: (H, W, 4) float32, what they add, and how much is seen through them, 0..1."""
+    drawn = _rods if rng.random() < 0.5 else _one
+    seed = int(rng.integers(2**62))
+    black, white = (
+        drawn(np.full((*size, 3), ground, np.uint8), np.random.default_rng(seed)).astype(np.float32) / 255
+        for ground in (0, 255)
+    )  # all that is drawn mixes with the ground: what is left of a white one says how much of any is
+    return np.dstack([black, (white - black).mean(axis=2)])
 
 
 def _one(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
