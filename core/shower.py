@@ -16,7 +16,7 @@ from .rain import RainStyle
 
 Shower = tuple[RainStyle, ...]
 SHARES = (0.4, 0.35, 0.25)  # of showers of one, two and three kinds
-FINE = 0.2  # share of showers of nothing but drizzle and far drops, as in a downpour that no near drop crosses
+FINE = 0.3  # share of showers of nothing but drizzle and far drops, as in a downpour that no near drop crosses
 CROWDED = 0.3  # share of the other showers' kinds that are seen as bands
 DRIZZLE = 0.2  # share of them that are fine faint drops all over
 FAR = 0.15  # share of them that are drops at the limit of what a sensor resolves
