@@ -26,7 +26,10 @@ for stage in $stages; do
     realtime) options=(--steps 1600 --seed 164 --set lr=2e-4 --set warmup=50 "${wide[@]}" --set rain_free=0.28 --set structures=0.4 --set "network.start=$out/realtime1/last.safetensors") ;;
     tiny1) options=(--steps 3200 --seed 165 --set lr=4e-4 --set warmup=50 --set rain_free=0.3 --set structures=0.4 --set "network.start=$start/tiny.safetensors") ;;
     tiny2) options=(--steps 1300 --seed 167 --set lr=3e-4 --set warmup=50 --set rain_free=0.18 --set structures=0.35 --set "network.start=$out/tiny1/last.safetensors") ;;
-    tiny) mean "$out/tiny1/last.safetensors" "$out/tiny2/last.safetensors" "$out/tiny" && continue ;;
+    tiny)
+      mean "$out/tiny1/last.safetensors" "$out/tiny2/last.safetensors" "$out/tiny"
+      continue
+      ;;
     quality) options=(--steps 1400 --seed 166 --set lr=2e-4 --set warmup=50 "${wide[@]}" --set rain_free=0.28 --set structures=0.4 --set "network.start=$start/quality.safetensors") ;;
     *) echo "there is no stage $stage; there are realtime1, realtime, tiny1, tiny2, tiny and quality" >&2 && exit 2 ;;
   esac

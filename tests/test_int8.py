@@ -147,10 +147,23 @@ def test_int8_differs_from_float_by_a_fraction_of_a_level(profile):
     assert_array_equal(rain, made.rain(network_codes(rgb, slots, int8.input_form())[None], *rgb.shape[1:]))
 
 
+OFF = pytest.mark.xfail(strict=True, reason="all of its doubt is 0.012 too low there; in a street it is right")
+
+
+@native
+@pytest.mark.parametrize("profile", ["tiny", pytest.param("realtime", marks=OFF), "quality"])
+def test_its_doubt_is_that_of_float_before_a_plain_ground(profile):
+    network, _ = load_generator(weights.find(profile, "cpu"))
+    rgb, slots = seen()
+    expected = network.from_blocks(network_blocks(rgb, slots)[None])[0].detach().numpy()
+    made = int8.Int8Generator(network, network.ranges)
+    rain = made.rain(network_codes(rgb, slots, int8.input_form())[None], *rgb.shape[1:])
+    assert np.abs(rain[3] - expected[3]).mean() < 0.01  # of a doubt of 0 to 1
+
+
 @native
 @pytest.mark.parametrize("profile", ["tiny", "realtime", "quality"])
 def test_its_doubt_is_that_of_float_in_a_street(profile):
-    # pictures without any noise, as above, are no measure of a doubt that was learnt from photos
     network, _ = load_generator(weights.find(profile, "cpu"))
     frames = [colour.to_rgb(f.planes, f.format)[:, 96:288, 128:384] for f in islice(open_video(SAMPLE), 3)]
     before, rgb, after = (np.ascontiguousarray(frame) for frame in frames)
