@@ -65,3 +65,15 @@ def test_what_was_idle_learns():
 def test_a_narrower_network_is_refused():
     with pytest.raises(ValueError, match="head has 48 to 4 channels"):
         grow(randomised(), fresh(replace(SMALL, widths=(3, 6, 8))))
+
+
+WIDE = StreamConfig(widths=(8, 12, 17), blocks=(2, 1, 3, 1, 4), context=True)
+
+
+def test_twice_as_wide_it_begins_as_the_mean_with_the_mirror_image():
+    small, large = randomised(ASKING), fresh(WIDE)
+    grow(small, large)
+    with torch.inference_mode():
+        expected = (small(FRAME) + small(FRAME.flip(-1)).flip(-1)) / 2
+        torch.testing.assert_close(large(FRAME), expected, rtol=1e-4, atol=1e-5)
+        assert (small(FRAME) - expected).abs().max() > 1e-2, "a network that is its own mirror image shows nothing"
