@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from . import kernels_int8
 from .companions import CHANNELS, COST_CAP, SLOT_CHANNELS, SLOTS, CodedForm
+from .rounding import rounded
 from .stream import BEFORE_CONTEXT, OUTPUTS, StreamGenerator, decoder_reach_px, reach_px
 
 Ranges = dict[str, tuple[float, float]]
@@ -244,7 +245,7 @@ class _Convolution:
         weight = layer.weight.detach().float()
         self.scale = scale
         self._steps = weight.abs().amax((1, 2, 3)).clamp(min=1e-12) / 127
-        whole = (weight / self._steps[:, None, None, None]).round().to(torch.int8)
+        whole = rounded(weight / self._steps[:, None, None, None])
         self.weight = whole * self._steps[:, None, None, None]  # as it is now
         self._zeros = torch.zeros(len(weight), dtype=torch.int32)
         self.bias = layer.bias.detach().float().clone() if layer.bias is not None else torch.zeros(len(weight))

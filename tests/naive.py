@@ -399,6 +399,20 @@ def squeezed(x):
     return out
 
 
+def rounded(weight):
+    """Weights (O, I, KH, KW) rounded to whole numbers; in each kernel the worst ones go the other way until its errors
+    sum to a half at most."""
+    whole = np.round(weight.astype(np.float64))
+    for o, i in np.ndindex(*weight.shape[:2]):
+        error = whole[o, i] - weight[o, i]
+        while abs(error.sum()) > 0.5:
+            way = np.sign(error.sum())
+            worst = np.unravel_index(np.argmax(error * way), error.shape)
+            whole[o, i][worst] -= way
+            error[worst] -= way
+    return whole.astype(np.int8)
+
+
 def quantised(values, step, zero):
     """Codes of float values, rounded to the nearest with halves up, clamped to a byte."""
     return np.clip(np.floor(values.astype(np.float64) / step + zero + 0.5), 0, 255).astype(np.uint8)
