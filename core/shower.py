@@ -20,11 +20,13 @@ FINE = 0.3  # share of showers of nothing but drizzle and far drops, as in a dow
 CROWDED = 0.3  # share of the other showers' kinds that are seen as bands
 DRIZZLE = 0.2  # share of them that are fine faint drops all over
 FAR = 0.15  # share of them that are drops at the limit of what a sensor resolves
+HELD = 0.1  # share of them that are drops which a short exposure holds nearly still
 STILL_AIR = 0.12  # share of showers that fall straight down, where a streak is easily taken for a thing that stands
 IN_LIGHT = 0.35  # share of showers that mix with the scene in its light, as before a camera
 OSCILLATING = 0.5  # share of showers whose streaks are no even lines
 VEILING = 0.3  # of the picture; far drops that cover more are seen as grain on a veil
 SLIM = 9.0  # a streak is at least this many times as long as its deviation across
+STOUT = 3.5  # but for held drops, at least so many times
 SLIM_FAR = 7.0  # the same of drops that a sensor hardly resolves
 
 
@@ -68,8 +70,9 @@ def _kind(rng: np.random.Generator, fine: bool) -> Callable[[np.random.Generator
     """What draws one kind of a shower, which is a fine one or any."""
     if fine:
         return _drizzle if rng.random() < 0.5 else _far
-    kinds = (_crowd, _drizzle, _far, _drops)
-    return kinds[int(rng.choice(len(kinds), p=(CROWDED, DRIZZLE, FAR, 1 - CROWDED - DRIZZLE - FAR)))]
+    shares = {_crowd: CROWDED, _drizzle: DRIZZLE, _far: FAR, _held: HELD}
+    kinds = (*shares, _drops)
+    return kinds[int(rng.choice(len(kinds), p=(*shares.values(), 1 - sum(shares.values()))))]
 
 
 def _drops(rng: np.random.Generator, scale: float) -> dict[str, Any]:
@@ -126,6 +129,22 @@ def _far(rng: np.random.Generator, scale: float) -> dict[str, Any]:
         "depth_spread": float(rng.choice([0.2, 0.4])),
         "fall": length * float(rng.uniform(1.0, 4.0)),
         "crowd": float(rng.uniform(0.0, 1.0)) if coverage > VEILING else None,
+        "taper": float(rng.uniform(0.3, 1.0)),
+    }
+
+
+def _held(rng: np.random.Generator, scale: float) -> dict[str, Any]:
+    """Drops by day, when a camera exposes for a thousandth of a second: bright, hardly longer than wide, far apart."""
+    length = _log_uniform(rng, 4, 12)
+    width = length / _log_uniform(rng, STOUT, SLIM)
+    coverage = _log_uniform(rng, 0.002, 0.06)
+    return {
+        "density": coverage * 1e4 / (length * width * 2.5) / scale**2,
+        "length": length * scale,
+        "width": width * scale,
+        "brightness_spread": float(rng.uniform(0.2, 0.8)),
+        "depth_spread": float(rng.choice([0.2, 0.4])),
+        "fall": length * scale * float(rng.uniform(2.0, 30.0)),
         "taper": float(rng.uniform(0.3, 1.0)),
     }
 

@@ -1,6 +1,7 @@
 """Showers: several kinds of rain under one wind; bands, gusts and soft ends of the renderer."""
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -60,7 +61,7 @@ def test_showers_are_seeded_and_share_wind_and_light(seed):
     assert len({(kind.slope, kind.blend, kind.airlight, kind.gusts) for kind in kinds}) == 1
     assert all(kind.veil == 0 for kind in kinds[1:])
     for kind in kinds:
-        slim = shower.SLIM if kind.width > 0.55 else shower.SLIM_FAR
+        slim = shower.SLIM if kind.length > 12 else shower.STOUT  # shorter ones may be held drops
         assert kind.length >= slim * kind.width * (1 - 1e-9)  # a width is a quotient of the length
         assert kind.fall >= kind.length
         assert 0 < kind.brightness <= 1
@@ -94,6 +95,31 @@ def test_a_picture_twice_as_large_has_streaks_twice_as_large_but_for_those_no_se
                                                                (2 * one.length, 2 * one.width))  # fmt: skip
             assert other.density == pytest.approx(one.density / (1 if far else 4))
     assert kept
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "kind, least, most",
+    [
+        (shower._drops, shower.SLIM, 250), (shower._drizzle, shower.SLIM, 80), (shower._crowd, shower.SLIM, 400),
+        (shower._far, shower.SLIM_FAR, 60), (shower._held, shower.STOUT, shower.SLIM),
+    ],
+)  # fmt: skip
+def test_only_held_drops_are_hardly_longer_than_wide(kind, least, most, seed):
+    drawn = kind(np.random.default_rng(seed), 2.0)
+    assert least * (1 - 1e-9) <= drawn["length"] / drawn["width"] <= most * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_held_drops_are_single_spots_that_no_two_frames_share(seed):
+    rng = np.random.default_rng(seed)
+    kind = replace(DROPS, slope=0.0, **shower._held(rng, 1.0))
+    layers = rain.render(kind, frames=2, height=160, width=160, rng=rng)
+    spots, _, boxes, _ = cv2.connectedComponentsWithStats((layers[0] > 0.05).astype(np.uint8))
+    assert spots > 1
+    tall, wide = boxes[1:, cv2.CC_STAT_HEIGHT], boxes[1:, cv2.CC_STAT_WIDTH]
+    assert (tall <= 36).all() and np.median(tall / wide) < 4
+    assert (np.minimum(*layers) > 0.05).mean() < 0.2 * (layers[0] > 0.05).mean()
 
 
 @pytest.mark.parametrize("seed", range(5))
