@@ -11,17 +11,15 @@ the sensor stay, and keep the score low; only differences between networks say s
 from __future__ import annotations
 
 import argparse
-from itertools import islice
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+from quality import clip
 
 from streamderain import weights
-from streamderain.core import colour
 from streamderain.core.metrics import psnr
 from streamderain.derainer import Derainer
-from streamderain.video import open_video
 
 
 def main() -> None:
@@ -33,10 +31,8 @@ def main() -> None:
     parser.add_argument("--frames", default="0:", type=span, help="FIRST:LAST")
     parser.add_argument("--live", action="store_true")
     given = parser.parse_intermixed_args()
-    frames = [
-        np.ascontiguousarray(colour.to_rgb(frame.planes, frame.format).transpose(1, 2, 0))
-        for frame in islice(open_video(given.clip), *given.frames)
-    ]
+    first, last = given.frames
+    frames = clip(given.clip, last, first)
     if len(frames) < 5:
         parser.error(f"{given.clip} has {len(frames)} such frames; a median needs 5 or more")
     median = np.median([grey(frame) for frame in frames], axis=0)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from statistics import fmean
 
@@ -114,14 +114,10 @@ def moved_photo(path: Path, frames: int) -> Frames:
     return [np.ascontiguousarray(frame) for frame in moved]
 
 
-def clip(path: Path, frames: int) -> Frames:
-    """The first frames of a video or of a folder of numbered pictures."""
-    read = []
-    for frame in open_video(path):
-        read.append(np.ascontiguousarray(colour.to_rgb(frame.planes, frame.format).transpose(1, 2, 0)))
-        if len(read) == frames:
-            break
-    return read
+def clip(path: Path, last: int | None, first: int = 0) -> Frames:
+    """The frames from the first to before the last of a video or of a folder of numbered pictures."""
+    frames = islice(open_video(path), first, last)
+    return [np.ascontiguousarray(colour.to_rgb(each.planes, each.format).transpose(1, 2, 0)) for each in frames]
 
 
 def score(frames: Frames, clean: Frames) -> float:

@@ -48,8 +48,9 @@ def main() -> None:
     models = [*given.models, *(weights.find(profile) for profile in given.profiles)]
     heads = ["clip", "network", "brighter alone", "darker alone", "rain", "rain left", "the rest kept"]
     print(f"| {' | '.join([*heads, *['truly left'] * given.check])} |\n{'|---' * (len(heads) + given.check)}|")
+    first, last = given.frames
     for path in given.clips:
-        frames = clip(path, given.frames[1])[given.frames[0] :]
+        frames = clip(path, last, first)
         for kind in range(KINDS if given.check else 1):
             shown = rained(frames, kind) if given.check else frames
             name = f"{path.name}, rain {kind}" if given.check else path.name
