@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The weights that ship, made again, one command a stage: benchmarks/weights.sh DATA OUT [STAGE...]
-# DATA holds clean/ and clean_video/; OUT gets one folder a stage. START is a folder with tiny.safetensors and quality.safetensors,
-# the weights before these, and realtime2.safetensors, made by the stage of that name of the version before this file's.
-# About an hour and a half of two cores. A stage that is there already goes on; realtime1 was ended after 1,500 steps.
+# DATA holds clean/ and clean_video/; OUT gets one folder a stage. START is a folder with tiny.safetensors of experiment 35
+# and realtime2.safetensors of 34; quality begins as realtime and its mirror image, in two processes.
+# Over two hours of two cores. A stage that is there already goes on; realtime1 was ended after 1,500 steps.
 # docs/weights.md says which commit each stage ran with.
 set -euo pipefail
 data=$1 out=$2
@@ -21,6 +21,7 @@ save_file({name: (one.get_tensor(name) + other.get_tensor(name)) / 2 for name in
 END
 }
 for stage in $stages; do
+  train=(python -m streamderain)
   case $stage in
     realtime1) options=(--steps 2400 --seed 163 --set lr=2.2e-4 --set warmup=100 "${wide[@]}" --set rain_free=0.4 --set structures=0.45 --set "network.start=$start/realtime2.safetensors") ;;
     realtime) options=(--steps 1600 --seed 164 --set lr=2e-4 --set warmup=50 "${wide[@]}" --set rain_free=0.28 --set structures=0.4 --set "network.start=$out/realtime1/last.safetensors") ;;
@@ -30,9 +31,12 @@ for stage in $stages; do
       mean "$out/tiny1/last.safetensors" "$out/tiny2/last.safetensors" "$out/tiny"
       continue
       ;;
-    quality) options=(--steps 1400 --seed 166 --set lr=2e-4 --set warmup=50 "${wide[@]}" --set rain_free=0.28 --set structures=0.4 --set "network.start=$start/quality.safetensors") ;;
+    quality)
+      train=(torchrun --standalone --nproc-per-node 2 -m streamderain)
+      options=(--steps 4200 --seed 171 --batch 1 --set lr=1.5e-4 --set warmup=100 "${wide[@]}" --set rain_free=0.28 --set structures=0.4 --set "network.start=$out/realtime/last.safetensors")
+      ;;
     *) echo "there is no stage $stage; there are realtime1, realtime, tiny1, tiny2, tiny and quality" >&2 && exit 2 ;;
   esac
-  python -m streamderain train stream --clean "$data/clean" --clean "$data/clean_video" --out "$out/$stage" --profile "${stage%[12]}" \
+  "${train[@]}" train stream --clean "$data/clean" --clean "$data/clean_video" --out "$out/$stage" --profile "${stage%[12]}" \
     --set squared_steps=0 --set checkpoint_every=500 --set standing=0.4 "${options[@]}"
 done

@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 from training import clips
 
 from streamderain.trainers import clips as storage
-from streamderain.trainers import rendered
+from streamderain.trainers import motion
 from streamderain.trainers.clips import Clip, read_clips, write_clips
 from streamderain.trainers.rendered import CASES, RenderedConfig, RenderedRain
 
@@ -135,7 +135,7 @@ def test_a_camera_goes_on_its_way(speed):
     places = np.indices((200, 200)).transpose(1, 2, 0)
     photo = np.concatenate([places, places[..., :1]], 2).astype(np.uint8)  # each pixel says where it is
     for seed in range(12):
-        frames = rendered._moved_photo(photo, 32, 5, speed, np.random.default_rng(seed), None)
+        frames = motion.moved_photo(photo, 32, 5, speed, np.random.default_rng(seed), None)
         assert frames.shape == (5, 3, 32, 32)
         steps = np.diff(frames[:, :2, 16, 16] * 255, axis=0)
         longest = np.hypot(*steps.T).max()

@@ -1,14 +1,12 @@
 """Samples for the stream generator: clean sequences under rendered rain, with companions from the real search."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.utils.data import Dataset
 
 from streamderain.core import exposure, matching, shower
@@ -16,7 +14,7 @@ from streamderain.core.companions import Companion, network_input
 from streamderain.core.kernels import INDEX_MASK
 from streamderain.core.matching import CELL, MatchField, SearchSettings
 
-from . import camera, scenery, structures
+from . import camera, motion, scenery, structures
 from .clips import Clip
 from .config import at_least
 
@@ -141,12 +139,13 @@ class RenderedRain(Dataset[dict[str, Tensor]]):
     def _clean_frames(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Consecutive frames of a crop, (T, 3, C, C) float32 0..1 in steps of 1/255 or finer."""
         if self.videos and (not self.photos or rng.random() < self.config.video_share):
-            return _video_crop(self.videos[rng.integers(len(self.videos))].frames, self.config.crop_size, count, rng)
+            video = self.videos[rng.integers(len(self.videos))]
+            return motion.video_crop(video.frames, self.config.crop_size, count, rng)
         photo = scenery.vary(self.photos[rng.integers(len(self.photos))].frames[0], self.config.crop_size, rng)
         drawn = structures.draw if rng.random() < self.config.structures else None
         stands = rng.random() < self.config.standing
         speed = 0.0 if stands else float(np.exp(rng.uniform(np.log(0.3), np.log(self.config.max_motion))))
-        return _moved_photo(photo, self.config.crop_size, count, speed, rng, drawn)
+        return motion.moved_photo(photo, self.config.crop_size, count, speed, rng, drawn)
 
     def _rain_over(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """The frames in a shower, or as they are."""
@@ -221,68 +220,6 @@ def luma(rgb: np.ndarray) -> np.ndarray:
     """BT.601 luma of (3, H, W) uint8 RGB as (H, W) uint8, in the integers that FFmpeg uses."""
     wide = rgb.astype(np.uint16)
     return ((77 * wide[0] + 150 * wide[1] + 29 * wide[2] + 128) >> 8).astype(np.uint8)
-
-
-def _video_crop(frames: np.ndarray, size: int, count: int, rng: np.random.Generator) -> np.ndarray:
-    """The same window of consecutive frames, forwards or backwards, flipped at random."""
-    step = int(rng.integers(1, 3)) if len(frames) >= 2 * count else 1
-    start = int(rng.integers(len(frames) - step * (count - 1)))
-    y, x = (int(rng.integers(extent - size + 1)) for extent in frames.shape[1:3])
-    window = frames[start : start + step * (count - 1) + 1 : step, y : y + size, x : x + size]
-    window = window[:: -1 if rng.random() < 0.5 else 1, :, :: -1 if rng.random() < 0.5 else 1]
-    return _planes(window)
-
-
-def _planes(pictures: np.ndarray) -> np.ndarray:
-    """(T, 3, H, W) float32 0..1 of (T, H, W, 3) uint8."""
-    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)) * np.float32(1 / 255)
-
-
-def _moved_photo(
-    photo: np.ndarray, size: int, count: int, speed: float, rng: np.random.Generator,
-    drawn: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None,
-) -> np.ndarray:  # fmt: skip
-    """A camera path over a photo, of about speed pixels a frame: whole ones (no resampling), or with turn and zoom."""
-    heading = rng.uniform(0, 2 * np.pi)
-    step = speed * np.array([np.sin(heading), np.cos(heading)])
-    path = np.cumsum(step + rng.normal(0, 0.1 * speed, (count, 2)), axis=0)
-    path -= path[count // 2]
-    smooth = rng.random() < 0.5 and speed > 0
-    zoom = float(np.exp(rng.uniform(np.log(0.75), np.log(1.5)))) if smooth else 1.0
-    reach = int(np.ceil(np.abs(path).max())) + (4 if smooth else 0)
-    need = [min(int(size * max(zoom, 1) * 1.03) + 2 * reach, extent) for extent in photo.shape[:2]]
-    y, x = (int(rng.integers(extent - n + 1)) for extent, n in zip(photo.shape[:2], need, strict=True))
-    part = photo[y : y + need[0], x : x + need[1], :: 1]
-    part = part[:, ::-1] if rng.random() < 0.5 else part
-    part = drawn(part, rng) if drawn else part
-    if smooth:
-        return _resampled(part, size, path, zoom, rng)
-    centre = [(n - size) // 2 for n in need]
-    corners = np.rint(path).astype(int) + centre
-    corners = np.clip(corners, 0, [n - size for n in need])
-    crops = [part[cy : cy + size, cx : cx + size] for cy, cx in corners]
-    return _planes(np.stack(crops))
-
-
-def _resampled(part: np.ndarray, size: int, path: np.ndarray, zoom: float, rng: np.random.Generator) -> np.ndarray:
-    """Bilinear samples of a part along path, turning and zooming slightly from frame to frame."""
-    count = len(path)
-    turn = np.cumsum(np.full(count, rng.normal(0, 0.006)))
-    scale = zoom * np.cumprod(np.full(count, 1 + rng.normal(0, 0.006)))
-    tall, wide = part.shape[:2]
-    theta = np.empty((count, 2, 3), np.float32)
-    for t in range(count):
-        cosine, sine = scale[t] * np.cos(turn[t]), scale[t] * np.sin(turn[t])
-        theta[t] = [
-            [cosine * size / wide, -sine * size / wide, 2 * path[t, 1] / wide],
-            [sine * size / tall, cosine * size / tall, 2 * path[t, 0] / tall],
-        ]
-    grid = functional.affine_grid(torch.from_numpy(theta), [count, 3, size, size], align_corners=False)
-    source = torch.from_numpy(np.ascontiguousarray(part.transpose(2, 0, 1))).float().div_(255)
-    moved = functional.grid_sample(
-        source.expand(count, -1, -1, -1), grid, padding_mode="reflection", align_corners=False
-    )
-    return moved.numpy()
 
 
 def _vary_light(clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
