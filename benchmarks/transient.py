@@ -24,14 +24,13 @@ from pathlib import Path
 
 import numpy as np
 from median import derained, span
-from quality import clip, rained
+from quality import STYLES, Frames, clip, rained
 
 from streamderain import weights
 from streamderain.core.metrics import luma, warp
 from streamderain.evaluation import clean_motion
 
-Frames = list[np.ndarray]  # (H, W, 3) uint8 RGB
-KINDS = 3
+MEASURABLE = 0.1  # of "brighter alone", as energy: less rain than that is not told from chance
 
 
 def main() -> None:
@@ -51,7 +50,9 @@ def main() -> None:
     first, last = given.frames
     for path in given.clips:
         frames = clip(path, last, first)
-        for kind in range(KINDS if given.check else 1):
+        if len(frames) < 3:
+            parser.error(f"{path} has {len(frames)} such frames; a frame and its neighbours are 3")
+        for kind in range(STYLES if given.check else 1):
             shown = rained(frames, kind) if given.check else frames
             name = f"{path.name}, rain {kind}" if given.check else path.name
             report(name, shown, models, slice(*given.rows), ahead=not given.live, clean=frames if given.check else None)
@@ -74,7 +75,8 @@ def row(now: tuple[float, float], before: tuple[float, float]) -> str:
     """The cells of one network, from (brighter, darker) in squared grey levels."""
     rain, left = (brighter - darker for brighter, darker in (before, now))
     levels = [f"{np.sqrt(value):.2f}" for value in (*now, max(left, 0))]
-    return " | ".join([*levels, f"{100 * left / rain:.0f} %", f"{100 * now[1] / before[1]:.0f} %"])
+    share = f"{100 * left / rain:.0f} %" if rain > MEASURABLE * before[0] else "none to see"
+    return " | ".join([*levels, share, f"{100 * now[1] / before[1]:.0f} %"])
 
 
 def motions(frames: Frames) -> list[list[tuple[np.ndarray, np.ndarray]]]:

@@ -131,20 +131,25 @@ def seen(size=(48, 64), seed=0):
     return frames[1], (Companion(frames[0], still), Companion(frames[2], still))
 
 
+def both(network, rgb, slots):
+    """What the float network and the int8 one say of a picture, (4, H, W) each."""
+    expected = network.from_blocks(network_blocks(rgb, slots)[None])[0].detach().numpy()
+    made = int8.Int8Generator(network, network.ranges)
+    return expected, made.rain(network_codes(rgb, slots, int8.input_form())[None], *rgb.shape[1:])
+
+
 @native
 @pytest.mark.parametrize("profile", ["tiny", "realtime"])
 def test_int8_differs_from_float_by_a_fraction_of_a_level(profile):
     network, _ = load_generator(weights.find(profile, "cpu"))
     rgb, slots = seen()
-    expected = network.from_blocks(network_blocks(rgb, slots)[None])[0].detach().numpy()
-    made = int8.Int8Generator(network, network.ranges)
-    rain = made.rain(network_codes(rgb, slots, int8.input_form())[None], *rgb.shape[1:])
+    expected, rain = both(network, rgb, slots)
     assert np.abs(expected).max() * 255 > 20  # there is rain to find
     error = np.abs(rain[:3] - expected[:3]) * 255
     assert error.mean() < 0.4
     border = np.concatenate([error[:, :2].ravel(), error[:, -2:].ravel(), error[:, :, :2].ravel()])
     assert border.mean() < 0.8  # the edge says what padding with zeros says
-    assert_array_equal(rain, made.rain(network_codes(rgb, slots, int8.input_form())[None], *rgb.shape[1:]))
+    assert_array_equal(rain, both(network, rgb, slots)[1])
 
 
 @native
@@ -152,9 +157,7 @@ def test_int8_differs_from_float_by_a_fraction_of_a_level(profile):
 def test_its_doubt_is_that_of_float_before_a_plain_ground(profile):
     network, _ = load_generator(weights.find(profile, "cpu"))
     rgb, slots = seen()
-    expected = network.from_blocks(network_blocks(rgb, slots)[None])[0].detach().numpy()
-    made = int8.Int8Generator(network, network.ranges)
-    rain = made.rain(network_codes(rgb, slots, int8.input_form())[None], *rgb.shape[1:])
+    expected, rain = both(network, rgb, slots)
     assert np.abs(rain[3] - expected[3]).mean() < 0.01  # of a doubt of 0 to 1
 
 
@@ -167,9 +170,7 @@ def test_its_doubt_is_that_of_float_in_a_street(profile):
     guide, *others = (make_guide(green) for green in (rgb[1], before[1], after[1]))
     fields = [search(guide, other, SearchSettings()) for other in others]
     slots = (Companion(before, fields[0]), Companion(after, fields[1]))
-    expected = network.from_blocks(network_blocks(rgb, slots)[None])[0].detach().numpy()
-    made = int8.Int8Generator(network, network.ranges)
-    rain = made.rain(network_codes(rgb, slots, int8.input_form())[None], *rgb.shape[1:])
+    expected, rain = both(network, rgb, slots)
     assert expected[3].max() > 0.1  # something is doubtful
     assert np.abs(rain[3] - expected[3]).mean() < 0.01  # of a doubt of 0 to 1
     assert np.abs(rain[:3] - expected[:3]).mean() * 255 < 0.4
