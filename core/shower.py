@@ -17,10 +17,11 @@ from .rain import RainStyle
 Shower = tuple[RainStyle, ...]
 SHARES = (0.4, 0.35, 0.25)  # of showers of one, two and three kinds
 FINE = 0.3  # share of showers of nothing but drizzle and far drops, as in a downpour that no near drop crosses
-CROWDED = 0.3  # share of the other showers' kinds that are seen as bands
+CROWDED = 0.25  # share of the other showers' kinds that are seen as bands
 DRIZZLE = 0.2  # share of them that are fine faint drops all over
 FAR = 0.15  # share of them that are drops at the limit of what a sensor resolves
 HELD = 0.1  # share of them that are drops which a short exposure holds nearly still
+GRAIN = 0.1  # share of them that are a downpour in a picture made smaller since
 STILL_AIR = 0.12  # share of showers that fall straight down, where a streak is easily taken for a thing that stands
 IN_LIGHT = 0.35  # share of showers that mix with the scene in its light, as before a camera
 OSCILLATING = 0.5  # share of showers whose streaks are no even lines
@@ -69,8 +70,8 @@ def compose(clean: np.ndarray, opacity: np.ndarray, shower: Shower) -> np.ndarra
 def _kind(rng: np.random.Generator, fine: bool) -> Callable[[np.random.Generator, float], dict[str, Any]]:
     """What draws one kind of a shower, which is a fine one or any."""
     if fine:
-        return _drizzle if rng.random() < 0.5 else _far
-    shares = {_crowd: CROWDED, _drizzle: DRIZZLE, _far: FAR, _held: HELD}
+        return (_drizzle, _far, _grain)[int(rng.integers(3))]
+    shares = {_crowd: CROWDED, _drizzle: DRIZZLE, _far: FAR, _held: HELD, _grain: GRAIN}
     kinds = (*shares, _drops)
     return kinds[int(rng.choice(len(kinds), p=(*shares.values(), 1 - sum(shares.values()))))]
 
@@ -129,6 +130,25 @@ def _far(rng: np.random.Generator, scale: float) -> dict[str, Any]:
         "depth_spread": float(rng.choice([0.2, 0.4])),
         "fall": length * float(rng.uniform(1.0, 4.0)),
         "crowd": float(rng.uniform(0.0, 1.0)) if coverage > VEILING else None,
+        "taper": float(rng.uniform(0.3, 1.0)),
+    }
+
+
+def _grain(rng: np.random.Generator, scale: float) -> dict[str, Any]:
+    """A downpour in a picture made smaller for the web: soft short streaks that merge into marbled grain."""
+    del scale
+    width = _log_uniform(rng, 0.7, 1.4)
+    length = width * _log_uniform(rng, STOUT, SLIM)
+    return {
+        "density": _log_uniform(rng, 1, 5) * 1e4 / (length * width * 2.5),
+        "length": length,
+        "width": width,
+        "slope_spread": _log_uniform(rng, 0.05, 0.3),
+        "brightness": _log_uniform(rng, 0.03, 0.4),
+        "brightness_spread": float(rng.uniform(0.3, 0.9)),
+        "depth_spread": float(rng.choice([0.2, 0.4])),
+        "fall": length * float(rng.uniform(1.0, 4.0)),
+        "crowd": float(rng.uniform(-1.2, 1.2)),
         "taper": float(rng.uniform(0.3, 1.0)),
     }
 
