@@ -23,7 +23,7 @@ import torch
 
 from streamderain import halves, overlap
 from streamderain.bench.cases import opened_scene
-from streamderain.core import colour, companions, kernels, matching
+from streamderain.core import colour, companions, matching, threads
 from streamderain.derain_file import FileJob, FileOptions
 from streamderain.derainer import Derainer, Seen
 from streamderain.report import Report
@@ -40,7 +40,7 @@ def main() -> None:
     given = parser.parse_args()
     cores = torch.get_num_threads()
     torch.set_num_threads(1)
-    with kernels.threads(1):
+    with threads.at_most(1):
         _parts(given.video)
     torch.set_num_threads(cores)
     for profile in PROFILES:

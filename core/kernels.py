@@ -4,10 +4,6 @@ The public functions that check and explain stand in matching.py, companions.py 
 plain twin in tests/naive.py. One thread of ours at a time calls those that spread over threads (Numba's work queue
 stands one caller).
 """
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import numba
 import numpy as np
 from numba import njit, prange, uint8, uint16, uint32, uint64
 
@@ -21,17 +17,6 @@ TILE_COLS = BLOCKS - 1
 INDEX_BITS = 12  # a key is cost << 12 | raster index of the offset: one unsigned minimum orders by cost, then raster
 INDEX_MASK = (1 << INDEX_BITS) - 1
 NO_MATCH = 0xFFFFFFFF
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Let the kernels that this thread calls spread over count threads at most."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(count, before))
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
 
 
 @njit(cache=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import torch
 
-from streamderain.core import kernels
+from streamderain.core import threads
 from streamderain.frame import Frame, on_host
 
 if TYPE_CHECKING:
@@ -98,5 +98,5 @@ def overlapped(derainer: Derainer, shown: Shown[T]) -> Iterator[Overlap[T]]:
     """An Overlap whose threads share the cores; it ends with them."""
     frames = frames_at_once(derainer)
     share = share_of(derainer, frames)
-    with workers(frames, share) as executor, kernels.threads(share):  # the search of the next frame beside them
+    with workers(frames, share) as executor, threads.at_most(share):  # the search of the next frame beside them
         yield Overlap(derainer, shown, executor, frames)

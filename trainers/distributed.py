@@ -5,8 +5,11 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+import numba
 import torch
 from torch import Tensor, distributed, nn
+
+from streamderain.core import threads
 
 
 class World:
@@ -78,8 +81,21 @@ def joined(device: str) -> Iterator[tuple[World, str]]:
     if on_gpu:
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)
+    else:
+        share_cores(int(os.environ.get("LOCAL_WORLD_SIZE", size)))
     distributed.init_process_group("nccl" if on_gpu else "gloo")
     try:
         yield World(distributed.get_rank(), size), device
     finally:
         distributed.destroy_process_group()
+
+
+def share_cores(processes: int) -> None:
+    """Let torch and Numba use this process's part of the machine's cores, at least one.
+
+    torchrun gives torch one thread a process; the first search would start as many as there are cores in each, and
+    threads that outnumber the cores wait for each other.
+    """
+    share = max(1, threads.started() // processes)
+    numba.set_num_threads(share)
+    torch.set_num_threads(share)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamderain import download
-from streamderain.core import kernels
+from streamderain.core import threads
 from streamderain.frame import Frame, on_host
 from streamderain.live.moments import Captured
 from streamderain.live.timing import Clock
@@ -131,7 +131,7 @@ class SideBySide:
         return result
 
     def _beside(self, overlap: Overlap[_Derained], frame: Frame) -> Future[_Derained]:
-        with kernels.threads(self._share):
+        with threads.at_most(self._share):
             result = overlap(frame, None)
         result.add_done_callback(lambda _: self._wake())
         return result

@@ -1,0 +1,36 @@
+"""How many threads Numba's kernels spread over, which is also a matter of torch's where both use one OpenMP."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numba
+import numpy as np
+from numba import njit, prange
+
+
+@contextmanager
+def at_most(count: int) -> Iterator[None]:
+    """Let the kernels that this thread calls spread over count threads at most."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(count, before))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+
+
+def started() -> int:
+    """Start Numba's threads, if no kernel has, and say how many there are.
+
+    Their start gives OpenMP as many. Where torch runs on the same one, its own number is to be set after this.
+    """
+    _spread(np.zeros(1))
+    return int(numba.get_num_threads())
+
+
+@njit(parallel=True, nogil=True, cache=True)
+def _spread(out):
+    """The smallest kernel that spreads over threads: out[n] becomes n."""
+    for n in prange(out.shape[0]):
+        out[n] = n

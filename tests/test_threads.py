@@ -1,0 +1,47 @@
+"""Numba and torch share the machine's cores, and several processes that train on one machine share them too."""
+import subprocess
+import sys
+from textwrap import dedent
+
+import numba
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from training import python_path
+
+from streamderain.core import threads
+
+SEARCH = """
+    import numpy as np, torch, numba
+    from streamderain.core import matching
+    from streamderain.core.matching import SearchSettings
+    from streamderain.trainers.distributed import share_cores
+    {first}
+    guide = matching.make_guide(np.zeros((32, 32), np.uint8))
+    matching.search(guide, guide, SearchSettings())
+    print(torch.get_num_threads(), numba.get_num_threads())
+"""
+
+
+def test_no_more_threads_than_asked_for_and_as_before_afterwards():
+    before = threads.started()
+    with threads.at_most(1):
+        assert numba.get_num_threads() == 1
+    with threads.at_most(before + 3):
+        assert numba.get_num_threads() == before
+    assert numba.get_num_threads() == before
+
+
+def test_the_kernel_that_starts_them_fills_what_it_is_given():
+    out = np.full(5, 9.0)
+    threads._spread(out)
+    assert_array_equal(out, np.arange(5))
+
+
+@pytest.mark.parametrize("processes, share", [(1, 4), (2, 2), (3, 1), (9, 1)])
+def test_a_process_keeps_its_share_of_the_cores_after_a_search(processes, share):
+    code = dedent(SEARCH.format(first=f"share_cores({processes})"))
+    env = python_path() | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "4"}  # as torchrun has it on four cores
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(share)] * 2
