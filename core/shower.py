@@ -16,7 +16,7 @@ from .rain import RainStyle
 
 Shower = tuple[RainStyle, ...]
 SHARES = (0.4, 0.35, 0.25)  # of showers of one, two and three kinds
-FINE = 0.3  # share of showers of nothing but drizzle and far drops, as in a downpour that no near drop crosses
+FINE = 0.3  # share of showers of nothing but drizzle, far drops and grain: a downpour that no near drop crosses
 CROWDED = 0.25  # share of the other showers' kinds that are seen as bands
 DRIZZLE = 0.2  # share of them that are fine faint drops all over
 FAR = 0.15  # share of them that are drops at the limit of what a sensor resolves
@@ -27,7 +27,7 @@ IN_LIGHT = 0.35  # share of showers that mix with the scene in its light, as bef
 OSCILLATING = 0.5  # share of showers whose streaks are no even lines
 VEILING = 0.3  # of the picture; far drops that cover more are seen as grain on a veil
 SLIM = 9.0  # a streak is at least this many times as long as its deviation across
-STOUT = 3.5  # but for held drops, at least so many times
+STOUT = 3.5  # but for held drops and grain, at least so many times
 SLIM_FAR = 7.0  # the same of drops that a sensor hardly resolves
 
 
@@ -120,18 +120,8 @@ def _far(rng: np.random.Generator, scale: float) -> dict[str, Any]:
     length = _log_uniform(rng, 3, 16)
     width = min(_log_uniform(rng, 0.3, 0.55), length / SLIM_FAR)
     coverage = _log_uniform(rng, 0.1, 3)
-    return {
-        "density": coverage * 1e4 / (length * max(width, rain.THINNEST) * 2.5),
-        "length": length,
-        "width": width,
-        "slope_spread": _log_uniform(rng, 0.03, 0.25),
-        "brightness": _log_uniform(rng, 0.012, 0.12),
-        "brightness_spread": float(rng.uniform(0.3, 0.9)),
-        "depth_spread": float(rng.choice([0.2, 0.4])),
-        "fall": length * float(rng.uniform(1.0, 4.0)),
-        "crowd": float(rng.uniform(0.0, 1.0)) if coverage > VEILING else None,
-        "taper": float(rng.uniform(0.3, 1.0)),
-    }
+    crowd = (0.0, 1.0) if coverage > VEILING else None
+    return _turbulent(rng, length, width, coverage, lean=(0.03, 0.25), light=(0.012, 0.12), crowd=crowd)
 
 
 def _grain(rng: np.random.Generator, scale: float) -> dict[str, Any]:
@@ -139,16 +129,25 @@ def _grain(rng: np.random.Generator, scale: float) -> dict[str, Any]:
     del scale
     width = _log_uniform(rng, 0.7, 1.4)
     length = width * _log_uniform(rng, STOUT, SLIM)
+    coverage = _log_uniform(rng, 1, 5)
+    return _turbulent(rng, length, width, coverage, lean=(0.05, 0.3), light=(0.03, 0.4), crowd=(-1.2, 1.2))
+
+
+def _turbulent(
+    rng: np.random.Generator, length: float, width: float, coverage: float,
+    *, lean: tuple[float, float], light: tuple[float, float], crowd: tuple[float, float] | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Drops of few pixels that lean as they like, from ranges of their lean, brightness and crowd."""
     return {
-        "density": _log_uniform(rng, 1, 5) * 1e4 / (length * width * 2.5),
+        "density": coverage * 1e4 / (length * max(width, rain.THINNEST) * 2.5),
         "length": length,
         "width": width,
-        "slope_spread": _log_uniform(rng, 0.05, 0.3),
-        "brightness": _log_uniform(rng, 0.03, 0.4),
+        "slope_spread": _log_uniform(rng, *lean),
+        "brightness": _log_uniform(rng, *light),
         "brightness_spread": float(rng.uniform(0.3, 0.9)),
         "depth_spread": float(rng.choice([0.2, 0.4])),
         "fall": length * float(rng.uniform(1.0, 4.0)),
-        "crowd": float(rng.uniform(-1.2, 1.2)),
+        "crowd": float(rng.uniform(*crowd)) if crowd else None,
         "taper": float(rng.uniform(0.3, 1.0)),
     }
 

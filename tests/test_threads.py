@@ -10,6 +10,7 @@ from numpy.testing import assert_array_equal
 from training import python_path
 
 from streamderain.core import threads
+from streamderain.trainers import distributed
 
 SEARCH = """
     import numpy as np, torch, numba
@@ -45,3 +46,18 @@ def test_a_process_keeps_its_share_of_the_cores_after_a_search(processes, share)
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(share)] * 2
+
+
+@pytest.mark.parametrize("local, sharing", [("3", 3), (None, 6)])
+def test_a_run_shares_a_machine_among_those_of_its_processes_that_run_there(local, sharing, monkeypatch):
+    environment = {"WORLD_SIZE": "6"} | ({"LOCAL_WORLD_SIZE": local} if local else {})
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    shared = []
+    monkeypatch.setattr(distributed, "share_cores", shared.append)
+    for name in ("init_process_group", "get_rank", "destroy_process_group"):
+        monkeypatch.setattr(distributed.distributed, name, lambda *_: 0)
+    with distributed.joined("cpu") as (world, device):
+        assert (world.size, device) == (6, "cpu")
+    assert shared == [sharing]
