@@ -370,6 +370,7 @@ def test_token_is_asked_for_once(browser):
     with running(token=TOKEN) as camera:
         tab = browser.open(camera.page.url)
         assert tab.evaluate("location.pathname") == "/login"
+        tab.wait_for("document.activeElement?.id === 'token'")  # the page's own doing, a moment after it is loaded
         tab.call("Input.insertText", text=TOKEN)
         tab.press("Enter")
         tab.wait_for("location.pathname === '/' && " + LIVE)
