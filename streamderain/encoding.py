@@ -1,4 +1,4 @@
-"""How frames are encoded and when: settled before the first one, by trying. The trying itself is in sinks.py."""
+"""How frames are encoded and when: settled before the first one, by trying. The trying itself is in encoders.py."""
 from __future__ import annotations
 
 from collections.abc import Callable

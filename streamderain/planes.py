@@ -1,4 +1,4 @@
-"""Pixels between FFmpeg's buffers and plain arrays, line by line; the objects come from video.py and sinks.py."""
+"""Pixels between FFmpeg's buffers and plain arrays, line by line; the objects come from the doors to PyAV."""
 from __future__ import annotations
 
 from typing import Any

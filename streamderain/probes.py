@@ -110,7 +110,7 @@ def _backends() -> list[Finding]:
 
 
 def _encoders() -> list[Finding]:
-    from streamderain.sinks import probe_encoder
+    from streamderain.encoders import probe_encoder
 
     return diagnosis.encoders({name: probe_encoder(name) for name in ENCODERS})
 

@@ -1,7 +1,6 @@
 """Video files in. A door to PyAV: frames leave here as plain planes with exact timestamps."""
 from __future__ import annotations
 
-import io
 import logging
 import sys
 from collections import deque
@@ -11,24 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import av
-from av.codec.codec import UnknownCodecError, find_best_pix_fmt_of_list
+from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
-from av.video.reformatter import Interpolation
 
-from streamderain import containers, nvdec, pictures, surfaces
+from streamderain import containers, nvdec, pictures
+from streamderain.conform import Conformer
 from streamderain.errors import DerainError
+from streamderain.inputs import guard, open_input, refuse_large
 from streamderain.nvdec import Decoder
-from streamderain.source import Limits, VideoInfo, VideoSource, Warnings
+from streamderain.picture_files import PictureFiles
+from streamderain.source import Limits, VideoSource, Warnings
 from streamderain.switch import Switch
-
-__all__ = ["EXACT", "MAX_PIXELS", "VideoInfo", "VideoSource", "ffmpeg_version", "open_video", "probe_decoder"]
 
 MAX_PIXELS = 8192 * 4320
 _log = logging.getLogger("streamderain")
 _SEEK_MARGIN_SECONDS = 3  # seeking lands late in formats without an index
 _TICK = Fraction(1, 1_000_000)  # of container times
-_FULL_CHROMA = Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
-EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | _FULL_CHROMA  # how pictures are converted
 
 
 def open_video(
@@ -65,7 +62,7 @@ def open_video(
         raise DerainError("a file name cannot hold a NUL byte; give the path again")
     path = Path(path)
     if pictures.is_pictures(path):
-        return _source(_PictureFiles(pictures.find(path), rate, limits, str(path)), limits, decoder, device, path)
+        return _source(PictureFiles(pictures.find(path), rate, limits, str(path)), limits, decoder, device, path)
     if not path.exists():
         raise DerainError(f"{path} does not exist; check the name")
     return _source(_File(f"file:{path.absolute()}", str(path), limits), limits, decoder, device, path)
@@ -85,7 +82,7 @@ def _source(reader: Any, limits: Limits, decoder: Decoder, device: str, path: Pa
             _log.debug("%s: the CPU decodes (%s)", reader.name, reason)
 
         reader.decode_on(nvdec.cuda_index(device), tell)
-    return VideoSource(reader, _Conformer(reader, warnings.once), warnings, limits, path)
+    return VideoSource(reader, Conformer(reader, warnings.once), warnings, limits, path)
 
 
 class _NamelessReader:
@@ -112,7 +109,7 @@ class _File:
         self.carried: deque[Any] | None = deque()
         self._packets = self._end = 0
         self._end_seconds = Fraction(0)
-        self.container = _open_input(file, name, containers.READABLE_FORMATS, limits.max_pixels)
+        self.container = open_input(file, name, containers.READABLE_FORMATS, limits.max_pixels)
         videos = [s for s in self.container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not videos:
             self.container.close()
@@ -126,7 +123,7 @@ class _File:
         if context is None:
             self.container.close()
             raise DerainError(f"{self.name} holds video that no decoder here reads; convert it first")
-        _refuse_large(self.name, context.width, context.height, self._limits.max_pixels)
+        refuse_large(self.name, context.width, context.height, self._limits.max_pixels)
         context.options = {"max_pixels": str(self._limits.max_pixels)}
         context.thread_type = "AUTO"
         context.thread_count = self._limits.threads
@@ -140,7 +137,7 @@ class _File:
         software = self._video.codec_context
         try:
             self._second, hardware = nvdec.second_look(
-                self._file, self._video.index, index, container_options=_guard(containers.READABLE_FORMATS),
+                self._file, self._video.index, index, container_options=guard(containers.READABLE_FORMATS),
                 options={"max_pixels": str(self._limits.max_pixels)}, metadata_errors="ignore",
             )  # fmt: skip
         except nvdec.TROUBLE as error:
@@ -250,196 +247,6 @@ class _File:
     def _keep(self, packet: Any) -> None:
         if self.carried is not None and packet.size:
             self.carried.append(packet)
-
-
-class _PictureFiles:
-    """Pictures one after the other, each a container of its own."""
-
-    on_device = False
-
-    def __init__(self, files: list[Path], rate: Fraction, limits: Limits, name: str) -> None:
-        self.name, self._files, self._rate, self._limits = name, files, rate, limits
-        self.corrupt = 0
-        self.others: list[Any] = []
-        self.carried: deque[Any] | None = None
-        self._stream: Any = None
-
-    def decode_on(self, index: int | None, tell: Callable[[str], None]) -> None:
-        """Only said: a picture is a file, and no stream."""
-        tell("these are pictures")
-
-    def stream(self) -> Any:
-        return self._stream
-
-    def origin(self) -> Fraction:
-        return Fraction(0)
-
-    def length(self) -> tuple[float | None, int | None]:
-        return float(len(self._files) / self._rate), len(self._files)
-
-    def pictures(self) -> Iterator[av.VideoFrame]:
-        for index, file in enumerate(self._files):
-            try:
-                picture = self._read(file)
-            except (DerainError, OSError, FFmpegError, StopIteration):
-                self.corrupt += 1
-                continue
-            picture.pts, picture.time_base, picture.duration = index, 1 / self._rate, 1
-            picture.opaque = file.stem
-            yield picture
-
-    def tags(self) -> dict[str, str]:
-        return {}
-
-    def chapters(self) -> list[Any]:
-        return []
-
-    def read_others(self, end: Fraction) -> None:
-        """Pictures have no other streams."""
-
-    def shortfall(self) -> str | None:
-        return None
-
-    def close(self) -> None:
-        self._files = []
-
-    def _read(self, file: Path) -> av.VideoFrame:
-        data, most = io.BytesIO(file.read_bytes()), self._limits.max_pixels
-        with _open_input(data, str(file), containers.PICTURE_FORMATS, most) as container:
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1
-            _refuse_large(str(file), stream.width, stream.height, most)
-            picture = next(container.decode(stream))
-            self._stream = self._stream or _Still(stream.codec_context.name, self._rate, picture)
-            return picture
-
-
-class _Still:
-    """What of a stream a picture has."""
-
-    def __init__(self, codec: str, rate: Fraction, picture: av.VideoFrame) -> None:
-        self.name = codec
-        self.average_rate, self.time_base = rate, 1 / rate
-        self.sample_aspect_ratio = None
-        self.metadata: dict[str, str] = {}
-
-
-class _Conformer:
-    """Pictures of one size and one planar format, deinterlaced: those of the first.
-
-    Attributes:
-        interlaced: the input is, as far as was seen.
-        resized: pictures that had another size.
-    """
-
-    def __init__(self, reader: Any, warn: Callable[[str], None]) -> None:
-        self._reader, self._warn = reader, warn
-        self.resized = 0
-        self._graph: av.filter.Graph | None = None
-
-    @property
-    def interlaced(self) -> bool:
-        return self._graph is not None
-
-    def pictures(self) -> Iterator[av.VideoFrame]:
-        """The reader's pictures, made alike."""
-        target: tuple[int, int, str] | None = None
-        on_device = False
-        for picture in self._deinterlaced():
-            if target is None:
-                target = picture.width, picture.height, planar(picture)
-                on_device = surfaces.planar(picture) is not None
-            name = own = surfaces.name_of(picture)
-            if on_device:  # pictures of the CPU that follow say by their format what those of the GPU say beside it
-                name = own.replace("yuvj", "yuv")
-            if (picture.width, picture.height) != target[:2]:
-                self._warn(f"the size changes to {picture.width}x{picture.height}: those frames are resized")
-                self.resized += 1
-            if (picture.width, picture.height, name) != target:
-                picture = alike(picture, (*target[:2], own if name == target[2] else target[2]))
-            yield picture
-
-    def _deinterlaced(self) -> Iterator[av.VideoFrame]:
-        for picture in self._reader.pictures():
-            unit = picture.time_base = picture.time_base or self._reader.stream().time_base
-            if self._graph is None and picture.interlaced_frame and min(picture.width, picture.height) >= 4:
-                self._graph = _deinterlacer(picture)
-                self._warn("the video is interlaced: deinterlaced with bwdif, one frame for each frame")
-            if self._graph is None:
-                yield picture
-            else:
-                yield from _through(self._graph, picture, unit)
-        if self._graph is not None:
-            yield from _through(self._graph, None, self._reader.stream().time_base)
-
-
-def _open_input(file: Any, name: str, formats: str, max_pixels: int) -> Any:
-    try:
-        return av.open(
-            file, container_options=_guard(formats), options={"max_pixels": str(max_pixels)}, metadata_errors="ignore"
-        )
-    except IsADirectoryError:
-        raise DerainError(f"{name} is a folder; give a file") from None
-    except (FFmpegError, OSError) as error:
-        reason = str(error.strerror or error).lower()
-        raise DerainError(f"{name} does not open as video ({reason}); give a file that plays as video") from None
-
-
-def _guard(formats: str) -> dict[str, str]:
-    return {"format_whitelist": formats, "protocol_whitelist": "file,pipe"}
-
-
-def _refuse_large(name: str, width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise DerainError(f"{name} has frames of {width}x{height}, too large; raise --max-pixels if you trust it")
-
-
-def planar(picture: av.VideoFrame) -> str:
-    """The planar format that holds a picture's own samples, depth and sampling."""
-    name = surfaces.name_of(picture)
-    if containers.pixel_format(name):
-        return name
-    every = [f"{base}{depth}" for base in _PLANAR_BASES for depth in ("", "10le", "12le", "14le", "16le")]
-    best, _ = find_best_pix_fmt_of_list([*every, "ya8", "ya16le"], name, _has_alpha(picture.format))
-    return best.name if best is not None else "yuv444p"
-
-
-_PLANAR_BASES = ("gray", "yuv420p", "yuv422p", "yuv444p", "gbrp", "gbrap")
-
-
-def _has_alpha(format: Any) -> bool:
-    return format.has_palette or any(component.is_alpha for component in format.components)
-
-
-def alike(picture: av.VideoFrame, target: tuple[int, int, str]) -> av.VideoFrame:
-    made = picture.reformat(*target, interpolation=EXACT)
-    made.opaque, made.pts, made.time_base = picture.opaque, picture.pts, picture.time_base
-    return made
-
-
-def _deinterlacer(picture: av.VideoFrame) -> av.filter.Graph:
-    graph = av.filter.Graph()
-    buffer = graph.add_buffer(
-        width=picture.width, height=picture.height, format=picture.format, time_base=picture.time_base
-    )
-    bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
-    graph.link_nodes(buffer, bwdif, graph.add("buffersink")).configure()
-    return graph
-
-
-def _through(graph: av.filter.Graph, picture: av.VideoFrame | None, unit: Fraction) -> Iterator[av.VideoFrame]:
-    graph.push(picture)
-    while True:
-        try:
-            done = graph.pull()
-        except (BlockingIOError, EOFError):
-            return
-        assert isinstance(done, av.VideoFrame)
-        if done.pts is not None and done.time_base is not None:
-            done.pts = round(done.pts * done.time_base / unit)  # the filter counts in half ticks
-        done.duration = round(done.duration * done.time_base / unit) if done.time_base else done.duration
-        done.time_base = unit
-        yield done
 
 
 def ffmpeg_version() -> str:

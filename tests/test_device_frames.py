@@ -11,9 +11,10 @@ import pytest
 import torch
 from fake_device import frame_of_noise, moved
 
-from streamderain import compare, download, sinks, surfaces
+from streamderain import compare, download, surfaces
 from streamderain.derain_file import FileJob, FileOptions, derain_video
 from streamderain.errors import DerainError
+from streamderain.fit import picture_of
 from streamderain.frame import on_host
 from streamderain.live import cameras
 from streamderain.live.address import Address
@@ -145,7 +146,7 @@ def test_side_data_of_a_frame_on_the_device_reaches_the_encoder(tmp_path, monkey
     fake_device.put_in_place(monkeypatch)
     frame = next(iter(open_video(path, decoder="auto")))
     assert frame.on_device and surfaces.has_side_data(frame.side["picture"])
-    there, here = (sinks._picture_of(on_host(each)) for each in (frame, plain))
+    there, here = (picture_of(on_host(each)) for each in (frame, plain))
     assert [bytes(each) for each in there.side_data] == [bytes(each) for each in here.side_data]
     assert len(there.side_data) > 0
 
@@ -154,7 +155,7 @@ def test_a_frame_without_side_data_keeps_its_colour(tmp_path, monkeypatch):
     path = clips.clip(tmp_path / "in.mkv", colour=(9, 1, 16, 9), options={"bf": "0"})
     fake_device.put_in_place(monkeypatch)
     frame = list(open_video(path, decoder="auto"))[3]
-    picture = sinks._picture_of(on_host(frame))
+    picture = picture_of(on_host(frame))
     assert not surfaces.has_side_data(frame.side["picture"])
     assert (picture.colorspace, picture.color_range, picture.format.name) == (9, 1, "yuv420p")
 

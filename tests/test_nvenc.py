@@ -13,10 +13,11 @@ from click.testing import CliRunner
 from fake_device import frame_of_noise, moved
 from live_fakes import FakeClock
 
-from streamderain import encoding, nvdec, nvenc, sinks, surfaces
+from streamderain import encoders, encoding, muxer, nvdec, nvenc, surfaces
 from streamderain.cli import main
 from streamderain.core.colour import PixelFormat
 from streamderain.derain_file import FileJob, FileOptions
+from streamderain.encoders import choose_encoder, probe_encoder
 from streamderain.encoding import Encoding
 from streamderain.live import encoder as live
 from streamderain.live.broadcast import Broadcast
@@ -24,7 +25,7 @@ from streamderain.live.encoder import Choice, settle
 from streamderain.live.options import camera_options
 from streamderain.live.status import Status
 from streamderain.report import Report
-from streamderain.sinks import VideoSink, choose_encoder, probe_encoder
+from streamderain.sinks import VideoSink
 from streamderain.video import open_video
 
 
@@ -101,7 +102,7 @@ def test_which_encodings_stay_on_the_device(first, index, source, expected):
     (0, "yuv420p", "yuv4mpegpipe", True, "libx264", None),
 ])
 def test_what_auto_is(monkeypatch, cuda, pixel_format, container, works, encoder, word):
-    monkeypatch.setattr(sinks, "probe_encoder", lambda name: None if works else "no such device")
+    monkeypatch.setattr(encoders, "probe_encoder", lambda name: None if works else "no such device")
     warnings = []
     assert choose_encoder(pixel_format, cuda, warnings, container) == encoder
     assert len(warnings) == (word is not None)
@@ -163,16 +164,16 @@ def fake_nvenc(monkeypatch, no_cuda):
         yield None
 
     monkeypatch.setattr(nvdec, "acceleration", none)
-    monkeypatch.setattr(sinks, "probe_encoder", lambda name: None)
-    monkeypatch.setattr(sinks, "candidate", lambda pixel_format: "libx264")
+    monkeypatch.setattr(encoders, "probe_encoder", lambda name: None)
+    monkeypatch.setattr(encoders, "candidate", lambda pixel_format: "libx264")
     monkeypatch.setattr(encoding, "uses_nvenc", lambda name: name == "libx264")
-    fit = sinks._fit
+    fit = muxer.fit
 
     def watched(picture, wanted):
         seen.append(picture.format.name)
         return fit(picture, wanted)
 
-    monkeypatch.setattr(sinks, "_fit", watched)
+    monkeypatch.setattr(muxer, "fit", watched)
     return seen
 
 
@@ -250,5 +251,5 @@ def test_a_device_encoding_is_opened_there(monkeypatch):
         yield None
 
     monkeypatch.setattr(nvdec, "acceleration", acceleration)
-    assert sinks._probe(Encoding("libx264", {}, "nv12", 64, 48, cuda=3)) is None
+    assert encoders._probe(Encoding("libx264", {}, "nv12", 64, 48, cuda=3)) is None
     assert asked == [3]

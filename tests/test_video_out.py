@@ -15,9 +15,10 @@ import pytest
 from test_video_in import PLANAR, TIMES, read, seconds
 
 from streamderain import planes
+from streamderain.encoders import probe_encoder
 from streamderain.errors import DerainError
 from streamderain.outputs import ReaderGone
-from streamderain.sinks import VideoSink, probe_encoder
+from streamderain.sinks import VideoSink
 from streamderain.video import open_video
 
 FAST = {"preset": "ultrafast"}

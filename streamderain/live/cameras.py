@@ -12,6 +12,7 @@ import av
 from av.error import FFmpegError
 
 from streamderain import containers, nvdec, probes, surfaces
+from streamderain.conform import alike, planar
 from streamderain.frame import Frame
 from streamderain.live import local, testsrc
 from streamderain.live.address import Address
@@ -21,7 +22,6 @@ from streamderain.live.paced import Paced
 from streamderain.live.timing import Clock
 from streamderain.source import format_of
 from streamderain.switch import Switch
-from streamderain.video import alike, planar
 
 _TLS = "tls,tcp,crypto"
 _HTTP = f"http,https,httpproxy,{_TLS}"
