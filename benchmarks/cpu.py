@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import streamderain.cli  # noqa: F401  # first: OpenMP reads its setting when torch comes
@@ -62,7 +63,7 @@ def _parts(video: Path) -> None:
             derainer = Derainer(profile=profile, device="cpu", precision=precision)
             derainer(frames[0])
             seen = derainer.look(frames[1], frames[2])
-            _print(f"{profile} in {precision}, and subtracting", lambda seen=seen, by=derainer: _finish(by, seen))
+            _print(f"{profile} in {precision}, and subtracting", partial(_finish, derainer, seen))
 
 
 def _halves(video: Path, profile: str) -> None:
@@ -72,12 +73,12 @@ def _halves(video: Path, profile: str) -> None:
     seen = derainer.look(frames[1], frames[2])
     for halves.WORTH in (0.0, worth) * TURNS:
         shape = f"{profile} {'in halves' if halves.WORTH else 'as a whole'}, and subtracting, waited for"
-        _print(shape, lambda: _finish(derainer, seen), clock=time.perf_counter)
+        _print(shape, partial(_finish, derainer, seen), clock=time.perf_counter)
 
 
 def _finish(derainer: Derainer, seen: Seen) -> None:
     """Finish a frame that may have been finished before."""
-    derainer.finish(replace(seen, derained=Future()))
+    derainer.finish(replace(seen, answer=Future()))
 
 
 def _files(video: Path, profile: str) -> None:

@@ -63,7 +63,8 @@ def chosen(pictures: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]
     Args:
         pictures: what is searched, and what is given back.
     """
-    found, number = [], 0
+    found: list[tuple[Tensor, Tensor]] = []
+    number = 0
     while len(found) < ANCHORS and number < 20 * ANCHORS:
         searched, given = pictures[number % len(pictures)]
         anchors = SAMPLER.anchors(searched, 1, Chance([number]))

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from quality import networks
 
-from streamderain import photos, weights
+from streamderain import photos
 from streamderain.core import colour, rain
 from streamderain.core.rain import RainStyle
 from streamderain.derainer import Derainer
@@ -47,7 +48,7 @@ def main() -> None:
         rains = {f"{width:g} x {length:g} px, {light:g}": style(width, length, light)
                  for width, length in SIZES for light in BRIGHTNESSES}  # fmt: skip
     print(f"| network | mean | {' | '.join(rains)} |\n{'|---' * (len(rains) + 2)}|")
-    for model in [*given.models, *(weights.find(profile) for profile in given.profiles)]:
+    for model in networks(given.models, given.profiles):
         derainer, rng = Derainer(model=model, device="cpu", precision="bf16"), np.random.default_rng(1)
         row = [np.mean([share(derainer, picture, falling, rng) for picture in pictures]) for falling in rains.values()]
         print(f"| {model.stem} | {np.mean(row):.2f} | {' | '.join(f'{value:.2f}' for value in row)} |", flush=True)

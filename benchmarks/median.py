@@ -15,9 +15,8 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-from quality import clip
+from quality import clip, networks
 
-from streamderain import weights
 from streamderain.core.metrics import psnr
 from streamderain.derainer import Derainer
 
@@ -38,7 +37,7 @@ def main() -> None:
     median = np.median([grey(frame) for frame in frames], axis=0)
     print("| network | PSNR against the median | taken | wrongly |\n|---|---|---|---|")
     print(f"| none | {score(frames, median):.2f} | | |", flush=True)
-    for model in [*given.models, *(weights.find(profile) for profile in given.profiles)]:
+    for model in networks(given.models, given.profiles):
         outputs = derained(model, frames, ahead=not given.live)
         taken = [grey(before) - grey(after) for before, after in zip(frames, outputs, strict=True)]
         wrongly = [np.where(grey(before) <= median, layer, 0) for before, layer in zip(frames, taken, strict=True)]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The trainings behind docs/methods.md and their figures: benchmarks/methods.sh DATA OUT [METHOD...]
 # DATA holds real/, video/rainy/, clean/, clean_video/, paired/rain100l_test/ and reference_nlcl/; OUT gets one folder a
-# method. Made for two CPU cores: small networks, small crops, few steps. A run that is there already goes on.
+# method. Needs matplotlib for the curves (pip install matplotlib). Made for two CPU cores: small networks, small crops, few steps. A run that is there already goes on.
 set -euo pipefail
 data=$1 out=$2
 shift 2

@@ -11,7 +11,7 @@ frames against themselves (nothing may be removed where nothing falls).
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
@@ -23,6 +23,7 @@ import numpy as np
 from streamderain import photos, weights
 from streamderain.core import colour, rain
 from streamderain.core.metrics import luma, psnr, warped_error
+from streamderain.core.stream import PROFILES
 from streamderain.derainer import Derainer
 from streamderain.evaluation import clean_motion
 from streamderain.video import open_video
@@ -61,6 +62,11 @@ def main() -> None:
     print(f"\n| rain-free | {' | '.join(ways)} |\n|---|{'---|' * len(ways)}")
     for name, row in unharmed:
         print(f"| {name} | {' | '.join(f'{value:.1f}' for value in row)} |")
+
+
+def networks(files: Sequence[Path], profiles: Sequence[str]) -> list[Path]:
+    """The weight files to measure: those named, or the shipped ones of every profile where none is."""
+    return [*files, *(weights.find(profile) for profile in profiles or (() if files else PROFILES))]
 
 
 def all_ways(model: Path) -> dict[str, Callable[[Frames], Frames]]:
@@ -109,7 +115,7 @@ def moved_photo(path: Path, frames: int) -> Frames:
     moved = []
     for t in range(frames):
         turn = cv2.getRotationMatrix2D((width / 2, height / 2), 0.4 * np.sin(t), 1.06 + 0.004 * t)
-        turn[:, 2] += 2.5 * (t - frames / 2), 0.8 * t
+        turn[:, 2] += np.array([2.5 * (t - frames / 2), 0.8 * t])
         moved.append(cv2.warpAffine(picture, turn, (width, height), flags=cv2.INTER_CUBIC)[24:-24, 24:-24])
     return [np.ascontiguousarray(frame) for frame in moved]
 

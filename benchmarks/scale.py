@@ -26,7 +26,9 @@ SIZE = (1920, 1080)
 
 def read(path: Path) -> np.ndarray:
     """A picture as (H, W, 3) uint8 RGB."""
-    return np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
+    picture = cv2.imread(str(path))
+    assert picture is not None, path
+    return np.ascontiguousarray(picture[..., ::-1])
 
 
 def score(profile: str, scale: int, pairs: list[tuple[Path, Path]], *, plain: bool = False) -> float:

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # The scores of the model card, made again: benchmarks/scores.sh DATA OUT
 # DATA holds paired/, clean_eval/, clean_video/ and video/paired/ as folders of pictures and clips; pages and JSON go to OUT.
-# PROFILES names those to score, tiny and realtime unless set.
+# PROFILES names those to score, all unless set.
 set -euo pipefail
 data=$1 out=$2
 mkdir -p "$out"
-for profile in ${PROFILES:-tiny realtime}; do
+for profile in ${PROFILES:-tiny realtime quality}; do
   for set in rain100l_test sirr_val_9 misc_jpeg_3; do
     python -m streamderain eval --rainy "$data/paired/$set/rainy" --clean "$data/paired/$set/clean" \
       --profile $profile --json "$out/$set.$profile.json" --html "$out/$set.$profile.html"

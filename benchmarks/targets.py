@@ -84,13 +84,19 @@ def table(runs: list[dict[str, Any]]) -> Table:
     return Table("Targets", ("what", "profile", "target", "goal", "measured", "backend", "reached"), rows)
 
 
+def _value(run: Any, key: str) -> float | None:
+    """A figure of a run by its dotted name."""
+    value: float | None = reduce(lambda part, name: part[name], key.split("."), run)
+    return value
+
+
 def measured(aim: Target, runs: list[dict[str, Any]]) -> tuple[str, str, str]:
     """The best figure of any backend, that backend, and what is reached."""
     found = [
         (value, how(run))
         for run in runs
         if run["network"]["profile"] == aim.profile and run["size"] == aim.size
-        and (value := reduce(lambda part, key: part[key], aim.key.split("."), run)) is not None
+        and (value := _value(run, aim.key)) is not None
     ]  # fmt: skip
     if not found:
         return "not measured", "-", "-"

@@ -24,9 +24,8 @@ from pathlib import Path
 
 import numpy as np
 from median import derained, span
-from quality import STYLES, Frames, clip, rained
+from quality import STYLES, Frames, clip, networks, rained
 
-from streamderain import weights
 from streamderain.core.metrics import luma, warp
 from streamderain.evaluation import clean_motion
 
@@ -44,7 +43,7 @@ def main() -> None:
     parser.add_argument("--profile", action="append", default=[], dest="profiles")
     parser.add_argument("--model", action="append", default=[], dest="models", type=Path)
     given = parser.parse_args()
-    models = [*given.models, *(weights.find(profile) for profile in given.profiles)]
+    models = networks(given.models, given.profiles)
     heads = ["clip", "network", "brighter alone", "darker alone", "rain", "rain left", "the rest kept"]
     print(f"| {' | '.join([*heads, *['truly left'] * given.check])} |\n{'|---' * (len(heads) + given.check)}|")
     first, last = given.frames

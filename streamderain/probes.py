@@ -188,12 +188,13 @@ def weight_file(profile: str, path: Path) -> WeightFile:
 
 
 def _kernels() -> list[Finding]:
-    from streamderain.core import kernels, matching
+    from streamderain.core import kernels, matching, threads
 
-    matching.make_guide(np.zeros((16, 16), np.uint8))  # a parallel kernel has to run before the layer is known
+    matching.make_guide(np.zeros((16, 16), np.uint8))
     if not hasattr(kernels.erode_and_blur, "stats"):
         return diagnosis.uncompiled_kernels()
     cache = str(kernels.erode_and_blur.stats.cache_path)
+    threads.started()  # before which the layer is not known
     layer = sys.modules["numba"].threading_layer()  # kernels.py is numba's door, and has opened it
     return diagnosis.kernels(cache=cache, writable=_writable(Path(cache)), layer=layer)
 

@@ -52,11 +52,12 @@ def test_without_an_output_a_page_is_served_on_this_machine(asked):
     seen = asked(SOURCE)
     assert seen["page"] == PageOptions("127.0.0.1", 8088, next_ports=20)
     assert seen["camera"].source == Address(SOURCE) and seen["camera"].max_latency_ms == 500
+    assert asked(SOURCE, "--snapshots", "dir")["page"] == seen["page"]  # where else would one be asked for
 
 
 @pytest.mark.parametrize("output", [
-    ["--record", "a.mkv"], ["--push", "udp://h:1"], ["--snapshots", "dir"], ["--virtual-camera"], ["--show"],
-])  # fmt: skip
+    ["--record", "a.mkv"], ["--push", "udp://h:1"], ["--virtual-camera"], ["--show"],
+])
 def test_with_an_output_there_is_no_page_unless_asked_for(asked, output):
     assert asked("0", *output)["page"] is None
     seen = asked("0", *output, "--serve", "9000", "--token", "abc", "--allow-host", "cams.example")

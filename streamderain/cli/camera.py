@@ -94,7 +94,7 @@ def command(
     Without any output, a page with the live picture is served on this machine.
 
     Exit code: 0 the duration or a file is over or the window was closed, 1 refused before any work, 4 an output could
-    not be written any further, 130 or 143 interrupted.
+    not be written any further, 129, 130 or 143 interrupted.
     """
     if list_them:
         return _list()

@@ -56,7 +56,7 @@ def command(
     as out/%06d.png, or - for stdout. Timestamps, sound, subtitles and everything else stay as they are.
 
     Exit code: 0 complete, 1 refused before any work, 3 the input is damaged or short, 4 the output could not be
-    written any further, 130 or 143 interrupted; of several inputs the highest.
+    written any further, 129, 130 or 143 interrupted; of several inputs the highest.
     """
     pairs = destinations(paths, out_dir, options["container_format"])
     if report_path is not None:

@@ -74,8 +74,8 @@ class CameraOptions:
 
     @property
     def has_output(self) -> bool:
-        """Whether the picture goes anywhere but to a page."""
-        return bool(self.show or self.record or self.push or self.virtual_camera or self.snapshots)
+        """Whether the picture goes anywhere but to a page; snapshots are asked for there, or in the window."""
+        return bool(self.show or self.record or self.push or self.virtual_camera)
 
     @property
     def addresses(self) -> tuple[Address, ...]:
