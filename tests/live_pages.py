@@ -104,3 +104,11 @@ def ended(line):
     except TimeoutError:
         return False
     return True
+
+
+def served(page):
+    """Whether a page answers."""
+    try:
+        return fetch(page, "api/status")[0] == 200
+    except aiohttp.ClientError:
+        return False

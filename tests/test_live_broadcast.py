@@ -9,7 +9,7 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_fakes import FakeClock, make_frame
 from live_peers import wait_until
@@ -166,6 +166,7 @@ PIECES = st.lists(st.tuples(st.integers(-3000, 9000), st.integers(0, 3000), st.s
                             st.integers(1, 2)), max_size=12)  # fmt: skip
 
 
+@settings(deadline=None)
 @given(PIECES)
 def test_a_track_has_no_gaps_whatever_comes(pieces):
     track, pts, expected = SoundTrack(48000, 1, 500), 500, 0

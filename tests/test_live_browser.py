@@ -101,9 +101,10 @@ def camera():
 
 @pytest.fixture
 def tab(browser, camera):
-    """A desktop's tab with the page in it, live."""
+    """A desktop's tab with the page in it, live, and told how the camera does."""
     tab = browser.open(camera.page.url)
     tab.wait_for(LIVE)
+    tab.wait_for("document.querySelector('#name').textContent === 'garden'")
     yield tab
     tab.close()
 
@@ -185,7 +186,7 @@ def test_views_show_what_they_are_called(tab, camera):
     for view, x, wanted in (("before", 800, SEEN_BEFORE), ("after", 100, SEEN_AFTER)):
         tab.click(f"input[value={view}]")
         tab.wait_for(f"Math.abs({pixel.format(x)} - {wanted}) < 5")
-        assert tab.evaluate("getComputedStyle(document.querySelector('#wipe')).display") == "none"
+        tab.wait_for("getComputedStyle(document.querySelector('#wipe')).display === 'none'")
     tab.click("input[value=side]")
     tab.wait_for("document.querySelector('#canvas').width / document.querySelector('#canvas').height > 3")
     tab.press("ArrowLeft")  # radio buttons: the keys go from one to the next
@@ -261,10 +262,9 @@ def test_a_lost_camera_is_said_in_the_picture(tab, camera):
     assert tab.text("#state") == "camera lost" and "camera lost" in tab.evaluate("document.title")
     tab.wait_for("document.querySelector('#notice').innerText.includes('sends no picture any more')")
     assert tab.evaluate("document.querySelector('#notice').innerText").startswith("Camera lost")
-    assert tab.evaluate("getComputedStyle(document.querySelector('#wipe')).display") == "none"
+    tab.wait_for("getComputedStyle(document.querySelector('#wipe')).display === 'none'")
     camera.find()
-    tab.wait_for(LIVE)
-    assert tab.evaluate("document.querySelector('#notice').hidden")
+    tab.wait_for(LIVE + " && document.querySelector('#notice').hidden")
     tab.wait_for("document.querySelector('#reconnects').textContent === '1'")
 
 

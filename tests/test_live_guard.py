@@ -9,13 +9,12 @@ import threading
 import time
 from contextlib import suppress
 
-import aiohttp
 import psutil
 import pytest
 from browser import Browser, needs_chromium
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from live_pages import TOKEN, ended, fetch, line_to, pages, picture, request, status_of, talk, upgrade
+from live_pages import TOKEN, ended, fetch, line_to, pages, picture, request, served, status_of, talk, upgrade
 from live_peers import wait_until
 
 from streamderain.live import desk, door, viewers
@@ -318,14 +317,7 @@ def test_busy_connections_are_not_given_up_for_new_ones(serve, monkeypatch):
     for line in watching:
         assert line.recv(100)
         line.close()
-    wait_until(lambda: _served(page), what="room again")
-
-
-def _served(page):
-    try:
-        return fetch(page, "api/status")[0] == 200
-    except aiohttp.ClientError:
-        return False
+    wait_until(lambda: served(page), what="room again")
 
 
 def test_another_machine_gets_a_share_of_the_connections():

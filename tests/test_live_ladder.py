@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamderain.live.ladder import PASSING, WINDOW_SECONDS, Ladder, Tally, rungs_of
@@ -100,6 +100,7 @@ def test_from_passing_the_way_up_is_open_again():
     assert made.rung is not PASSING
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100), st.floats(0, 1), st.floats(0, 2)), max_size=60))
 def test_the_rung_is_always_one_of_the_rungs(story):
     made, tally = ladder(), Tally()

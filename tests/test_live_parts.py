@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import pytest
 from hypothesis import given as hypothesis_given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from live_fakes import FakeClock, shown
 
@@ -44,6 +45,7 @@ def test_the_masked_form(text, shown_as):
     assert mask(f"x {text} y") == f"x {shown_as} y"
 
 
+@hypothesis_settings(deadline=None)
 @hypothesis_given(WORDS, WORDS)
 def test_no_password_in_any_form_of_an_address(user, password):
     password = f"QQ{password}"

@@ -340,6 +340,6 @@ def test_from_the_list_to_a_cameras_live_picture_in_a_browser(tmp_path):
         tab.wait_for("document.querySelectorAll('.card[data-state=live]').length === 2", 120)
         tab.click(".card")
         tab.wait_for("location.pathname === '/cameras/a/'")
-        tab.wait_for("document.querySelector('.pill').dataset.state === 'live'", 120)
-        tab.wait_for("document.querySelector('canvas').width > 0")
+        tab.wait_for("document.querySelector('.pill')?.dataset.state === 'live'", 120)
+        tab.wait_for("document.querySelector('canvas')?.width > 0")
         assert run.end() == 143

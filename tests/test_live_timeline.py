@@ -5,7 +5,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamderain.live.timeline import Timeline
@@ -124,6 +124,7 @@ def test_a_first_frame_without_time_is_no_jump():
     assert line.discontinuities == 0 and {b - a for a, b in pairwise([*stamps])} == {3600} and first == 90_000
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -154,17 +154,24 @@ def test_stop_ends_early_and_aborts():
 
 
 def test_stop_ends_a_run_whose_source_gives_nothing():
-    release, stop = threading.Event(), threading.Event()
+    asked, release, stop = threading.Event(), threading.Event(), threading.Event()
 
     class Silent(Source):
         def __iter__(self):
+            asked.set()
             release.wait(5)
             yield from ()
 
-    sink = Sink()
-    threading.Timer(0.1, stop.set).start()
-    threading.Timer(0.3, release.set).start()
+    def end():
+        asked.wait(5)
+        stop.set()
+        time.sleep(0.2)
+        release.set()
+
+    sink, ending = Sink(), threading.Thread(target=end)
+    ending.start()
     counts = pipeline.run(Silent(0), lambda frame, following: frame, sink, stop=stop)
+    ending.join()
     assert counts.stopped and sink.aborted == 1
 
 

@@ -19,7 +19,7 @@ export class Plot {
     const card = make("figure", series.length > 2 ? "plot wide" : "plot");
     const head = make("figcaption");
     head.append(make("span", "plot-title", title), this.values(make("span", "plot-values")));
-    this.svg = svg("svg", { role: "img", height: HEIGHT });
+    this.svg = svg("svg", { role: "img", height: HEIGHT, "aria-label": title });
     card.append(head, this.svg);
     parent.append(card);
     this.build();
