@@ -149,7 +149,7 @@ class _Sound:
 
     def __init__(self, stream: Any, output: Any, encoder: str) -> None:
         self.target = output.add_stream(encoder, rate=48000 if encoder == "libopus" else stream.codec_context.rate)
-        self.target.codec_context.layout = stream.codec_context.layout.name
+        self.target.codec_context.layout = _named_layout(stream)
         self.target.codec_context.bit_rate = 96000 * stream.codec_context.channels
         self.target.metadata.update(live_tags(stream.metadata))
 
@@ -186,18 +186,29 @@ class _Text:
 
 def _lost_its_description(stream: Any) -> bool:
     """Whether damage took what a decoder must know of AAC: muxers begin with such a stream and fail at a packet."""
-    context, names = stream.codec_context, stream.container.format.name
-    return context is not None and context.name == "aac" and not context.extradata and describes_sound(names)
+    return is_bare_aac(stream) and describes_sound(stream.container.format.name)
+
+
+def is_bare_aac(stream: Any) -> bool:
+    """Whether only its packets say how this AAC is to be decoded, as in MPEG-TS."""
+    context = stream.codec_context
+    return context is not None and context.name == "aac" and not context.extradata
 
 
 def _is_bitmap(stream: Any) -> bool:
     return stream.type == "subtitle" and stream.codec_context.codec.bitmap_sub
 
 
+def _named_layout(stream: Any) -> Any:
+    """The sound's layout; of PCM without one (mov, mkv) the usual one of so many channels: AAC takes no other."""
+    layout = stream.codec_context.layout
+    return LAYOUTS.get(stream.codec_context.channels, layout) if layout.name.endswith("channels") else layout
+
+
 def _add_copy(output: Any, stream: Any) -> Any:
     added = output.add_stream_from_template(stream, opaque=True)
     if stream.type == "audio" and stream.codec_context.layout.name.endswith("channels"):  # mov wants them named
-        added.codec_context.layout = LAYOUTS.get(stream.codec_context.channels, stream.codec_context.layout)
+        added.codec_context.layout = _named_layout(stream)
     added.metadata.update(live_tags(stream.metadata))
     added.disposition = stream.disposition
     return added

@@ -28,6 +28,7 @@ class Conformer:
         self._reader, self._warn = reader, warn
         self.resized = 0
         self._graph: av.filter.Graph | None = None
+        self._shape: tuple[int, int, str] | None = None  # of what it takes
 
     @property
     def interlaced(self) -> bool:
@@ -54,8 +55,12 @@ class Conformer:
     def _deinterlaced(self) -> Iterator[av.VideoFrame]:
         for picture in self._reader.pictures():
             unit = picture.time_base = picture.time_base or self._reader.stream().time_base
+            shape = picture.width, picture.height, picture.format.name
+            if self._graph is not None and shape != self._shape:  # the filter takes no other
+                yield from _through(self._graph, None, unit)
+                self._graph, self._shape = _deinterlacer(picture), shape
             if self._graph is None and picture.interlaced_frame and min(picture.width, picture.height) >= 4:
-                self._graph = _deinterlacer(picture)
+                self._graph, self._shape = _deinterlacer(picture), shape
                 self._warn("the video is interlaced: deinterlaced with bwdif, one frame for each frame")
             if self._graph is None:
                 yield picture

@@ -30,6 +30,12 @@ _STATES_LENGTH = {"matroska", "webm", "mov", "mp4", "avi", "flv", "asf", "mxf", 
 # Formats without a clock: a frame's time is its number.
 _CONSTANT_RATE = {"avi", "yuv4mpegpipe", "mxf", "gif"}
 
+# Everything else becomes private data in MPEG-TS, which no player takes for sound or text.
+_KNOWN_IN_MPEGTS = {
+    "mp1", "mp2", "mp3", "aac", "aac_latm", "ac3", "eac3", "dts", "truehd", "opus", "s302m",
+    "dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle", "hdmv_text_subtitle", "arib_caption",
+}  # fmt: skip
+
 _CONVERTED_SOUND = {"webm": "libopus", "ogg": "libopus", "avi": "libmp3lame", "mpegts": "aac", "flv": "aac"}
 _CONVERTED_TEXT = {"mp4": "mov_text", "mov": "mov_text", "ipod": "mov_text", "matroska": "subrip", "webm": "webvtt"}
 
@@ -123,7 +129,14 @@ def states_length(format_name: str) -> bool:
 
 def describes_sound(format_name: str) -> bool:
     """Whether such a container's header says how AAC is to be decoded; elsewhere each packet may say it."""
-    return not {"mov", "matroska"}.isdisjoint(format_name.split(","))
+    return not {"mov", "mp4", "matroska"}.isdisjoint(format_name.split(","))
+
+
+def reads_back(format_name: str, stream: Any) -> bool:
+    """Whether a stream copied into this container is known for what it is afterwards; MPEG-TS takes anything."""
+    if format_name != "mpegts" or stream.type not in ("audio", "subtitle"):
+        return True
+    return stream.codec_context is not None and stream.codec_context.codec.canonical_name in _KNOWN_IN_MPEGTS
 
 
 def constant_rate(format_name: str) -> bool:
@@ -139,6 +152,11 @@ def coarse_unit(rate: Fraction) -> Fraction:
 def keeps_aspect(format_name: str, codec: str) -> bool:
     """Whether the shape of pixels survives: Matroska leaves it to the codec, and these have no word for it."""
     return format_name not in ("matroska", "webm") or codec not in ("av1", "vp8", "vp9")
+
+
+def keeps_rotation(format_name: str) -> bool:
+    """Whether such a container says how a picture is to be turned."""
+    return format_name in ("mp4", "mov", "ipod", "3gp", "3g2", "matroska", "webm")
 
 
 def substitute(kind: str, format_name: str) -> str | None:

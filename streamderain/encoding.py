@@ -76,6 +76,14 @@ def wish(
     return Encoding(choice.encoder, options, pixel_format, *size, unit, rate)
 
 
+def hdr_lost(encoder: str, look: Look) -> list[str]:
+    """What to tell of HDR metadata that this encoder does not write."""
+    held = look.mastering is not None or look.light is not None
+    if not held or uses_nvenc(encoder) or hdr.encoder_parameters(encoder, look.mastering, look.light):
+        return []
+    return [f"{encoder} does not write HDR metadata (mastering display, light level): left out"]
+
+
 def uses_nvenc(encoder: str) -> bool:
     """Whether this is one of NVENC's encoders."""
     return encoder.endswith("_nvenc")

@@ -13,9 +13,9 @@ import av
 from av.error import FFmpegError
 
 from streamderain import containers, nvenc
-from streamderain.carry import Passengers, Route, add_lane, live_tags, plan
+from streamderain.carry import Passengers, Route, add_lane, is_bare_aac, live_tags, plan
 from streamderain.encoders import add_video, choose_encoder, codec_of, plan_encoding
-from streamderain.encoding import AUTO, Choice, Ticks
+from streamderain.encoding import AUTO, Choice, Ticks, hdr_lost
 from streamderain.errors import DerainError
 from streamderain.fit import fit
 from streamderain.frame import Frame
@@ -66,6 +66,10 @@ class Muxer:
         aspect, encoder = source.info.sample_aspect_ratio, self.encoding.encoder
         if aspect != 1 and not containers.keeps_aspect(format_name, codec_of(encoder).canonical_name):
             self.warnings.append(f"{format_name} with {encoder} cannot say that pixels are {aspect} wide")
+        degrees = source.look.rotation
+        if (degrees or source.look.turn) and not containers.keeps_rotation(format_name):
+            self.warnings.append(f"{format_name} cannot say that the picture is to be turned by {degrees} degrees")
+        self.warnings.extend(hdr_lost(encoder, source.look))
         self._routes = self._plan_others()
         self._packets = 0
         self._container: Any = None
@@ -130,11 +134,20 @@ class Muxer:
         self._container.start_encoding()
 
     def _plan_others(self) -> list[Route]:
-        routes, lines = plan(self._source.streams, self._format, lambda route: _takes(self._format, route))
+        routes, lines = plan(self._source.streams, self._format, self._carries)
         self.warnings.extend(lines)
         if routes:
             self._source.keep_others()
         return routes
+
+    def _carries(self, route: Route) -> bool:
+        """Whether the output holds what a route brings."""
+        if route.encoder is None and not containers.reads_back(self._format, route.stream):
+            return False
+        piped = self._place is None and containers.describes_sound(self._format)
+        if piped and route.encoder is None and is_bare_aac(route.stream):
+            return False  # its description is known with its first packet, and a pipe's header cannot be mended
+        return _takes(self._format, route)
 
     def _last_packets(self) -> list[Any]:
         packets = self._video.encode(None)

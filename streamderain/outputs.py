@@ -33,7 +33,10 @@ class Unfinished:
 
     def __init__(self, final: Path, *, folder: bool = False) -> None:
         self.final, self._folder = final, folder
-        self.path = final.with_name(f".{final.stem[:100]}.{secrets.token_hex(4)}{final.suffix}")
+        if folder and final.is_dir():  # within it: it may be another file system, or the folder we stand in
+            self.path = final / f".streamderain-{secrets.token_hex(4)}"
+        else:
+            self.path = final.with_name(f".{final.stem[:100]}.{secrets.token_hex(4)}{final.suffix}")
         self._try()
 
     def commit(self) -> None:
@@ -56,11 +59,17 @@ class Unfinished:
         """Give what is finished a name that says so, and return it; None where there is nothing."""
         if not self.path.exists():
             return None
-        partial = self.final.with_name(f"{self.final.stem}.partial{self.final.suffix}")
-        if partial.is_dir():
-            shutil.rmtree(partial)
+        partial, count = self._partial("partial"), 1
+        while os.path.lexists(partial):  # an earlier run's, or the user's own, even the input
+            count += 1
+            partial = self._partial(f"partial-{count}")
         os.replace(self.path, partial)
         return partial
+
+    def _partial(self, word: str) -> Path:
+        if self.path.parent == self.final:
+            return self.final / word
+        return self.final.with_name(f"{self.final.stem}.{word}{self.final.suffix}")
 
     def discard(self) -> None:
         """Remove the temporary file or folder."""
@@ -70,6 +79,8 @@ class Unfinished:
             self.path.unlink(missing_ok=True)
 
     def _try(self) -> None:
+        if self._folder and os.path.lexists(self.final) and not self.final.is_dir():
+            raise DerainError(f"{self.final} is no folder; give another output")
         try:
             if self._folder:
                 self.path.mkdir()
@@ -78,7 +89,7 @@ class Unfinished:
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
                 self.path.unlink()
         except OSError as error:
-            raise DerainError(_unwritable(self.final, error)) from None
+            raise DerainError(_unwritable(self.path.parent, error)) from None
 
 
 def claim(final: Path, input: Path | None, *, overwrite: bool) -> Unfinished:
@@ -128,8 +139,7 @@ def full(error: OSError) -> str:
     return "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error)).lower()
 
 
-def _unwritable(final: Path, error: OSError) -> str:
-    folder = final.parent
+def _unwritable(folder: Path, error: OSError) -> str:
     if not folder.exists():
         return f"{folder} does not exist; make the folder first"
     if not folder.is_dir():

@@ -82,9 +82,22 @@ def claim(path: Path, input: Path | None, *, overwrite: bool) -> Unfinished:
     if input is not None and same_file(folder, input):
         raise DerainError(f"{path} is the input; give another folder")
     standing = existing(folder, pattern) or (list(folder.glob("*.png")) if path == folder else [])
+    read = {file.resolve() for file in find(input)} if input is not None and is_pictures(input) else set()
+    if any(file.resolve() in read for file in standing):
+        raise DerainError(f"{path} is the input; give another folder")
     if standing and not overwrite:
         raise DerainError(f"{standing[0]} exists; give another name or --overwrite")
     return Unfinished(folder, folder=True)
+
+
+def refuse_same_stems(input: Path) -> None:
+    """Raises DerainError where two pictures of an input would get one name in an output folder."""
+    seen: dict[str, Path] = {}
+    for file in find(input):
+        twin = seen.setdefault(file.stem.casefold(), file)  # some file systems ignore case
+        if twin is not file:
+            line = f"{twin.name} and {file.name} in {file.parent} would get the same output name"
+            raise DerainError(f"{line}; rename one, or number the output: %06d.png")
 
 
 def numbered(pattern: str, index: int, stem: str | None = None) -> str:

@@ -94,7 +94,11 @@ class VideoSink:
         if not self.frames:
             self.abort()
             raise DerainError("no frame came out of the input; nothing was written", exit_code=3)
-        self._writer.finish()
+        try:
+            self._writer.finish()
+        except BaseException:
+            self.abort()
+            raise
         missing = self._source.frames - self.frames
         faults = [f"{missing} frames were lost on the way"] if missing > 0 else []
         if self._source.corrupt:
@@ -119,9 +123,14 @@ class _Pictures:
         self._keeps_stems = path == self._folder
         self.feed: nvenc.Feed | None = None
         self._place = pictures.claim(path, source.path, overwrite=overwrite)
+        if self._keeps_stems and source.path is not None and pictures.is_pictures(source.path):
+            pictures.refuse_same_stems(source.path)
         encoder = containers.PICTURE_ENCODERS[Path(self._pattern).suffix.lower()]
         self.warnings = Warnings()
         self.encoding = plan_encoding(source, Choice(encoder), None, size, self.warnings)
+        if source.look.rotation or source.look.turn:
+            degrees = source.look.rotation
+            self.warnings.append(f"{encoder} pictures cannot say that they are to be turned by {degrees} degrees")
         self._source = source
         self._context: Any = None
         self._count = 0

@@ -5,6 +5,7 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from streamderain.switch import Switch
 MAX_PIXELS = 8192 * 4320
 _log = logging.getLogger("streamderain")
 _SEEK_MARGIN_SECONDS = 3  # seeking lands late in formats without an index
+_BEFORE_ALL_SECONDS = 10  # a seek to the very beginning may land behind the first key frame
 _TICK = Fraction(1, 1_000_000)  # of container times
 
 
@@ -211,13 +213,35 @@ class _File:
             self._second.close()
 
     def _seek(self) -> None:
-        target = self.origin() + (self._limits.start or 0) - _SEEK_MARGIN_SECONDS
-        if target <= self.origin():
-            return
+        """Go to a key frame before the start; what still comes before the start is decoded and dropped."""
+        if self.container.start_time is None or not isinstance(self._file, str):
+            return  # a bare stream has no times and a pipe no way back: a seek only loses the place
+        begin, margin, found = self.origin() + (self._limits.start or 0), _SEEK_MARGIN_SECONDS, True
+        with suppress(FFmpegError):
+            while begin - margin > self.origin():
+                self._go_to(begin - margin)
+                found = self._decodes_before(begin)
+                if found:
+                    return self._go_to(begin - margin)
+                margin *= 4
+            if not found:
+                self._go_to(self.origin() - _BEFORE_ALL_SECONDS)
+
+    def _go_to(self, seconds: Fraction) -> None:
+        self.container.seek(int(seconds / _TICK), backward=True)
+
+    def _decodes_before(self, begin: Fraction) -> bool:
+        """Whether a key frame comes before this time: without an index a seek lands anywhere between two of them."""
         try:
-            self.container.seek(int(target / _TICK), backward=True)
-        except FFmpegError:
-            return  # a pipe: what comes before the start is decoded and dropped
+            for packet in self.container.demux(self._video):
+                time = packet.dts if packet.pts is None else packet.pts  # AVI has no other
+                if time is None or time * packet.time_base > begin:
+                    return False
+                if packet.is_keyframe:
+                    return True
+        except (FFmpegError, IndexError):
+            pass
+        return False
 
     def _demuxed(self) -> Iterator[Any]:
         packets = self.container.demux()

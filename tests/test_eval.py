@@ -299,6 +299,7 @@ def test_command_takes_folders_as_one_video(tmp_path, fake):
         (["--clean", "clean", "--rainy", "nowhere"], 1, "nowhere does not exist"),
         (["--clean", "clean", "--json", "none/out.json"], 1, "cannot be written"),
         (["--clean", "clean", "--html", "clean"], 1, "is a folder"),
+        (["--clean", "clean/norain-1.png", "--json", "clean/norain-1.png"], 1, "is an input"),
         (["--clean", "clean", "--live"], 2, "--live needs a video"),
         (["--clean", "clean", "--model", "none.safetensors"], 1, "does not exist"),
         ([], 2, "--clean"),

@@ -16,6 +16,7 @@ from streamderain.cli.common import check_model_file, network_options, once_opti
 from streamderain.cli.progress import make_progress
 from streamderain.cli.text import one_line
 from streamderain.errors import DerainError
+from streamderain.outputs import same_file
 
 if TYPE_CHECKING:
     from streamderain.derainer import Derainer
@@ -80,6 +81,8 @@ def _check_paths(inputs: list[Path | None], outputs: list[Path | None]) -> None:
             continue
         if path.is_dir():
             raise DerainError(f"{path} is a folder; give the name of a file to write.")
+        if any(same_file(path, given) for given in inputs if given is not None):
+            raise DerainError(f"{path} is an input; give the name of another file to write.")
         if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
             raise DerainError(f"{path} cannot be written; its folder does not exist or is read-only.")
 

@@ -1,0 +1,155 @@
+"""What a user could lose without a word: their own files, seconds of video, sound, a picture's turn."""
+from __future__ import annotations
+
+import errno
+import os
+from fractions import Fraction
+
+import av
+import pytest
+from clips import clip, smooth
+
+from streamderain.errors import DerainError
+from streamderain.outputs import Unfinished
+from streamderain.sinks import VideoSink
+from streamderain.video import open_video
+
+RARE_KEY_FRAMES = {"g": "250", "sc_threshold": "0", "preset": "ultrafast"}
+HDR = ("log-level=error:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):"
+       "max-cll=1000,400")  # fmt: skip
+
+
+def copy(path, output, **options):
+    """Every frame into another file; the sink, for its warnings."""
+    source = open_video(path)
+    sink = VideoSink(output, source, **options)
+    for frame in source:
+        sink.write(frame)
+    sink.finish()
+    source.close()
+    return sink
+
+
+def still(path):
+    """A small picture file."""
+    path.parent.mkdir(exist_ok=True)
+    av.VideoFrame(16, 16, "rgb24").to_image().save(path)
+
+
+def of_two_fields(index, **shape):
+    """A picture that says that it is interlaced."""
+    made, graph = smooth(index, **shape), av.filter.Graph()
+    buffer = graph.add_buffer(width=made.width, height=made.height, format=made.format, time_base=1)
+    graph.link_nodes(buffer, graph.add("setfield", "tff"), graph.add("buffersink")).configure()
+    graph.push(made)
+    done = graph.pull()
+    done.pict_type = 0
+    return done
+
+
+# --- a user's own files ---
+def test_an_input_whose_name_says_partial_outlives_an_interrupted_run(tmp_path):
+    path = clip(tmp_path / "v.partial.mkv")
+    before = path.read_bytes()
+    source = open_video(path)
+    sink = VideoSink(tmp_path / "v.mkv", source)
+    sink.write(next(iter(source)))
+    sink.abort()
+    assert path.read_bytes() == before and sink.partial == tmp_path / "v.partial-2.mkv"
+
+
+def test_pictures_are_not_written_over_those_they_are_made_of(tmp_path):
+    still(tmp_path / "in" / "1.png")
+    with pytest.raises(DerainError, match="is the input"):
+        VideoSink(tmp_path / "in" / "%d.png", open_video(tmp_path / "in" / "%d.png"), overwrite=True)
+
+
+def test_two_pictures_that_would_become_one_are_refused(tmp_path):
+    still(tmp_path / "in" / "1.png")
+    still(tmp_path / "in" / "1.bmp")
+    with pytest.raises(DerainError, match="same output name"):
+        VideoSink(tmp_path / "out", open_video(tmp_path / "in"))
+
+
+def test_pictures_go_into_the_folder_that_one_stands_in(tmp_path, monkeypatch):
+    path = clip(tmp_path / "in.mkv")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    copy(path, "%02d.png")
+    assert sorted(os.listdir()) == [f"{n:02}.png" for n in range(1, 11)]
+
+
+def test_a_folder_is_filled_from_within(tmp_path):
+    """It may be another file system than the one above it."""
+    place = Unfinished(tmp_path, folder=True)
+    assert place.path.parent == tmp_path
+
+
+def test_a_file_is_no_folder_for_pictures(tmp_path):
+    (tmp_path / "plain").write_bytes(b"x")
+    with pytest.raises(DerainError, match="no folder"):
+        VideoSink(tmp_path / "plain", open_video(clip(tmp_path / "in.mkv")))
+
+
+def test_what_cannot_be_finished_is_kept(tmp_path, monkeypatch):
+    source = open_video(clip(tmp_path / "in.mkv"))
+    sink = VideoSink(tmp_path / "out.mkv", source)
+    for frame in source:
+        sink.write(frame)
+
+    def refuse(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Unfinished, "commit", refuse)
+    with pytest.raises(DerainError, match="the disk is full"):
+        sink.finish()
+    assert sink.partial == tmp_path / "out.partial.mkv"
+    assert sorted(os.listdir(tmp_path)) == ["in.mkv", "out.partial.mkv"]
+
+
+# --- frames ---
+@pytest.mark.parametrize("suffix", ["ts", "mkv", "avi", "h264"])
+@pytest.mark.parametrize("start", [4, 6, 9])
+def test_a_start_between_rare_key_frames_loses_nothing(tmp_path, suffix, start):
+    sound = None if suffix == "h264" else "libmp3lame"
+    path = clip(tmp_path / f"in.{suffix}", range(0, 12_000, 40), size=(32, 32), options=RARE_KEY_FRAMES, sound=sound)
+    assert len(list(open_video(path, start=start))) == pytest.approx(300 - 25 * start, abs=1)
+
+
+def test_interlaced_video_that_changes_its_size_is_resized(tmp_path):
+    how = {"codec": "mpeg2video", "options": {"flags": "+ilme+ildct"}, "draw": of_two_fields}
+    parts = [clip(tmp_path / f"{width}.ts", range(10), time_base=Fraction(1, 25), size=(width, width), **how)
+             for width in (320, 160)]  # fmt: skip
+    (tmp_path / "in.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    source = open_video(tmp_path / "in.ts")
+    assert source.info.interlaced
+    assert {(frame.width, frame.height) for frame in source} == {(320, 320)} and source.frames >= 19
+
+
+# --- what travels beside them ---
+@pytest.mark.parametrize("container", ["matroska", "mp4", "mov"])
+def test_the_sound_of_a_transport_stream_goes_through_a_pipe(tmp_path, capfdbinary, container):
+    copy(clip(tmp_path / "in.ts", range(0, 1200, 40), sound="aac"), "-", container_format=container)
+    (tmp_path / "got").write_bytes(capfdbinary.readouterr().out)
+    with av.open(str(tmp_path / "got")) as got:
+        assert [stream.codec_context.name for stream in got.streams] == ["h264", "aac"]
+        assert sum(packet.size > 0 for packet in got.demux(got.streams.audio[0])) > 40
+
+
+def test_a_transport_stream_gets_sound_that_it_knows(tmp_path):
+    sink = copy(clip(tmp_path / "in.mkv", sound="pcm_s16le"), tmp_path / "out.ts")
+    with av.open(str(tmp_path / "out.ts")) as got:
+        assert [stream.type for stream in got.streams] == ["video", "audio"]
+    assert any("converted with aac" in line for line in sink.warnings)
+
+
+@pytest.mark.parametrize("name", ["out.ts", "out.avi", "pictures"])
+def test_a_turn_that_is_lost_is_told(tmp_path, name):
+    sink = copy(clip(tmp_path / "in.mp4", rotation=90), tmp_path / name)
+    assert any("turned by 90 degrees" in line for line in sink.warnings)
+
+
+@pytest.mark.parametrize("encoder, told", [("ffv1", True), ("libx265", False)])
+def test_hdr_metadata_that_is_lost_is_told(tmp_path, encoder, told):
+    path = clip(tmp_path / "in.mp4", codec="libx265", pixel_format="yuv420p10le", options={"x265-params": HDR})
+    assert any("HDR" in line for line in copy(path, tmp_path / "out.mkv", encoder=encoder).warnings) == told
