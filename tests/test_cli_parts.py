@@ -389,6 +389,21 @@ def test_nohup_is_respected():
         signal.signal(signal.SIGHUP, before)
 
 
+def test_a_terminal_that_closes_is_told_twice_and_the_run_ends_in_order():
+    program = """
+import signal
+from streamderain.cli.interrupt import Interruptions
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+with Interruptions() as interruptions, interruptions.orderly():
+    signal.raise_signal(signal.SIGHUP)
+    signal.raise_signal(signal.SIGHUP)
+    print("completed")
+raise SystemExit(interruptions.exit_code)
+"""
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stdout) == (129, "completed\n")
+
+
 @pytest.mark.parametrize("second, code", [("SIGINT", 130), ("SIGTERM", 143)])
 def test_the_second_signal_ends_the_process_at_once(second, code):
     program = f"""

@@ -244,6 +244,7 @@ def test_values_that_are_taken(check, given, expected):
     (values.size, "640"), (values.size, "0x0"), (values.size, "99999x1"), (values.rate, "0"), (values.rate, "1/0"),
     (values.serve, "70000"), (values.serve, "a b:1"), (values.serve, "host:"), (values.serve, True),
     (values.keep, "0"), (values.keep, "7d,8d"), (values.keep, ""), (values.keep, True), (values.keep, "3,"),
+    (values.keep, 20.0), (values.keep, "7.5"), (values.keep, "7d,20.0"),
     (values.path, ""), (values.path, "a\0b"), (values.text, 3),
 ])  # fmt: skip
 def test_values_that_are_refused(check, given):

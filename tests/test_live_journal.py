@@ -164,3 +164,48 @@ def test_the_screen_shows_events_above_the_line():
     shown = out.getvalue()
     assert "gone: rtsp://***@cam/1 [bold]\\x1b[2J" in shown and CANARY not in shown
     assert shown.index("gone") < shown.rindex("live")
+
+
+class Stopped(io.StringIO):
+    """A terminal that takes nothing until it is let, or is gone."""
+
+    def __init__(self, let=None):
+        super().__init__()
+        self._let = let
+
+    def write(self, text):
+        if self._let is None:
+            raise OSError(5, "Input/output error")
+        self._let.wait(30)
+        return len(text)
+
+
+@pytest.mark.parametrize("let", [None, threading.Event()], ids=["gone", "stopped"])
+def test_a_terminal_that_is_gone_or_stopped_holds_nobody_up(let):
+    status, said, drawn = busy_status(FakeClock()), threading.Event(), threading.Event()
+    console = Console(file=Stopped(let), force_terminal=True, width=100)
+
+    def look():
+        drawn.set()
+        return {"": status.as_dict()}
+
+    def say():
+        with Screen(look, hide=hider([SOURCE]), console=console) as screen:
+            drawn.wait(20)  # it has begun, and is stuck or has failed
+            for number in range(1000):
+                screen.event("lost", f"line {number}")
+        said.set()
+
+    threading.Thread(target=say, daemon=True).start()
+    assert said.wait(20)
+    if let is not None:
+        let.set()
+
+
+def test_what_is_said_last_is_still_shown():
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=200)
+    with Screen(lambda: {"": busy_status(FakeClock()).as_dict()}, hide=hider([SOURCE]), console=console) as screen:
+        for number in range(50):
+            screen.say(f"line {number}.")
+    assert all(f"line {number}." in out.getvalue() for number in range(50))

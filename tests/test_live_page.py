@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamderain.errors import DerainError
 from streamderain.live import door as door_module
+from streamderain.live import viewers
 from streamderain.live.address import Address
 from streamderain.live.controls import Settings
 from streamderain.live.page import Page
@@ -314,6 +315,23 @@ def test_a_port_that_is_taken_is_said(serve):
     page = serve()
     with pytest.raises(DerainError, match=r"cannot serve on 127\.0\.0\.1"):
         Page("127.0.0.1", page.port, status=page.status, controls=page.controls)
+
+
+def test_a_viewer_that_waits_for_the_first_picture_hears_that_the_line_is_good(serve, monkeypatch):
+    monkeypatch.setattr(viewers, "WORD_SECONDS", 0.1)
+    page = serve()
+
+    async def work(session):
+        async with session.ws_connect(page.url + "live", headers={"Origin": page.url.rstrip("/")}) as viewer:
+            first = await viewer.receive(20)
+            page.show(picture())
+            while (message := await viewer.receive(20)).type is aiohttp.WSMsgType.TEXT:
+                pass
+            return first, message
+
+    first, message = talk(work)
+    assert (first.type, first.data) == (aiohttp.WSMsgType.TEXT, "{}")
+    assert message.type is aiohttp.WSMsgType.BINARY
 
 
 def test_of_ten_viewers_one_that_is_stuck_holds_up_no_other(serve):

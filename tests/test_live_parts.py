@@ -28,6 +28,7 @@ WORDS = st.text("abcXYZ019-_.~!$", min_size=4, max_size=12)
     ("rtsp://me:hunter2@cam/1", "rtsp://***@cam/1"),
     ("rtsps://me@cam:322/a?b=1", "rtsps://***@cam:322/a?b=1"),
     ("http://cam/video?user=me&pwd=hunter2&n=1", "http://cam/video?user=***&pwd=***&n=1"),
+    ("http://nvr:81/mjpg/cam/video.mjpg?user=joe&pw=hunter2", "http://nvr:81/mjpg/cam/video.mjpg?user=***&pw=***"),
     ("srt://host:9?passphrase=hunter22222&mode=caller", "srt://host:9?passphrase=***&mode=caller"),
     ("rtsp://me:p@ss@cam/1", "rtsp://***@cam/1"),
     ("rtsp://me:pa/ss?#x@cam/1", "rtsp://***@cam/1"),

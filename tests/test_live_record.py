@@ -156,6 +156,15 @@ def test_the_oldest_of_its_own_segments_go(tmp_path):
     assert set(strangers) <= set(names(tmp_path))
 
 
+def test_a_clock_that_is_set_back_deletes_nothing_new(tmp_path):
+    record(Recording(tmp_path / "a.mkv", seconds=2), material())
+    for path in tmp_path.iterdir():  # of a time when the clock was a day ahead
+        os.utime(path, (time.time() + 86_400,) * 2)
+    wall = Wall(NOON - timedelta(days=1))
+    record(Recording(tmp_path / "a.mkv", seconds=2, keep=Keep(count=4)), material(), wall=wall)
+    assert len(names(tmp_path)) == 4 and all("2026-11-20" in name for name in names(tmp_path))
+
+
 def test_kept_up_to_a_size_and_an_age(tmp_path):
     record(Recording(tmp_path / "a.mkv", seconds=2), material())
     segments = Recording(tmp_path / "a.mkv").segments()

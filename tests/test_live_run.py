@@ -186,6 +186,25 @@ def test_strength_and_profile_are_followed_between_frames():
     assert "now realtime: as asked" in bench.lines
 
 
+def test_a_profile_that_cannot_be_loaded_leaves_the_camera_running(monkeypatch):
+    bench = Bench()
+    take = bench.networks.take
+
+    def scarce(rung):
+        if rung.profile == "realtime":
+            raise RuntimeError("CUDA out of memory")
+        return take(rung)
+
+    monkeypatch.setattr(bench.networks, "take", scarce)
+    bench.line_up(3)
+    bench.camera.moments.append(lambda: bench.controls.ask(profile="realtime") and None)
+    bench.line_up(200)
+    bench.go()
+    assert bench.run.failure is None and len(bench.output.pictures) == 203
+    told = "realtime cannot be had now (CUDA out of memory); tiny goes on"
+    assert [line for line in bench.lines if "out of memory" in line] == [told]
+
+
 def test_auto_steps_down_before_more_is_dropped_than_shown():
     bench = Bench(seconds=lambda profile, scale: 0.05 / scale)
     for _ in range(20):

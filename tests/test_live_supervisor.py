@@ -321,6 +321,16 @@ def test_no_password_in_lists_of_processes_logs_and_pages(tmp_path):
 
 @posix
 @pytest.mark.slow
+def test_an_output_that_nobody_took_shows_in_the_exit_code(tmp_path):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        file = config(tmp_path, drawn("a", f'push = "tcp://127.0.0.1:{closed.getsockname()[1]}"'))
+        with Running("--config", file, "--duration", "12") as run:
+            assert run.wait() == 4
+
+
+@posix
+@pytest.mark.slow
 def test_a_camera_that_cannot_run_is_told_and_tried_again(tmp_path):
     with Running("--config", config(tmp_path, drawn("a"), drawn("b", 'encoder = "nosuch"', "record='x.mkv'"))) as run:
         run.wait_for('"camera": "b".*nosuch', count=2)

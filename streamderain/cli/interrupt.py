@@ -59,6 +59,8 @@ class Interruptions:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._signal is not None:
+            if number == getattr(signal, "SIGHUP", None):
+                return  # a terminal that closes is told twice, by the shell and by the system
             if sys.__stderr__ is not None and sys.__stderr__.isatty():
                 os.write(sys.__stderr__.fileno(), _SHOW_CURSOR)
             os._exit(128 + number)

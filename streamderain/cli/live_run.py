@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,6 @@ from streamderain.live.options import CameraOptions, PageOptions, check_source
 from streamderain.live.status import Event, Status
 
 if TYPE_CHECKING:
-    from streamderain.live.assemble import Live
     from streamderain.live.config import Config
 
 LogKind = Literal["auto", "plain", "json"]
@@ -63,7 +62,7 @@ def run_one(
             every(STATUS_SECONDS, lambda: teller.status(status.as_dict()), stop)
             live.watch(stop)
         teller.status(status.as_dict())
-        return interruptions.exit_code or _exit_code(live)
+        return interruptions.exit_code or _exit_code(status.as_dict()["outputs"])
 
 
 def run_several(config: Config, file: Path, *, duration: float | None = None, log: LogKind = "auto") -> int:
@@ -105,13 +104,14 @@ def run_several(config: Config, file: Path, *, duration: float | None = None, lo
                 supervisor.run(interruptions.stop, ending=journal)
             finally:
                 overview.close()
-        return interruptions.exit_code or 0
+        outputs = [output for camera in facts().values() for output in camera.get("outputs", ())]
+        return interruptions.exit_code or _exit_code(outputs)
 
 
 @contextmanager
 def telling(log: LogKind, look: Callable[[], Mapping[str, Mapping[str, Any]]], hide: Hide) -> Iterator[Teller]:
     """Where lines go: a screen on a terminal, else a log on stderr; what libraries log goes there too."""
-    if log == "auto" and sys.stderr.isatty():
+    if log == "auto" and sys.stderr is not None and sys.stderr.isatty():
         from streamderain.cli.screen import Screen
 
         with Screen(look, hide=hide) as screen, _logging(screen, hide):
@@ -140,8 +140,7 @@ def _timer(seconds: float | None, stop: threading.Event) -> Iterator[Callable[[]
         timer.cancel()
 
 
-def _exit_code(live: Live) -> int:
+def _exit_code(outputs: Iterable[Mapping[str, Any]]) -> int:
     """0, or 4 where an output has given up, or never got anything through."""
-    outputs = live.status.outputs
-    useless = any(output.state == "failed" or (output.dropped and not output.taken) for output in outputs)
+    useless = any(each["state"] == "failed" or (each["dropped"] and not each["taken"]) for each in outputs)
     return _OUTPUT_FAILED if useless else 0

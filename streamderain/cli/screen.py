@@ -1,9 +1,11 @@
 """A camera on a terminal: one line per camera that is always new, and what happens above it."""
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console, Group
@@ -14,11 +16,13 @@ from streamderain.cli.progress import clock_time
 from streamderain.cli.text import one_line
 from streamderain.live.address import mask
 
+_REFRESH_SECONDS, _END_SECONDS = 0.25, 2.0
+_MOST_WAITING = 200  # lines
 _MARKS = {"working": ("ok", "green"), "waiting": ("waits", "yellow"), "failed": ("failed", "red")}
 
 
 class Screen:
-    """A Teller for a terminal, on stderr.
+    """A Teller for a terminal, on stderr, in a thread of its own: one that is gone or stopped holds no camera up.
 
     Args:
         look: asks for the newest facts, by camera; a single camera has no name.
@@ -35,21 +39,24 @@ class Screen:
     ) -> None:
         self._look, self._hide = look, hide
         self._console = console or Console(stderr=True)
-        self._live = Live(get_renderable=self._lines, console=self._console, refresh_per_second=4)
-        self._lock = threading.Lock()
+        self._live = Live(get_renderable=self._lines, console=self._console, auto_refresh=False)
+        self._waiting: queue.Queue[str] = queue.Queue(_MOST_WAITING)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="screen", daemon=True)
 
     def __enter__(self) -> Screen:
-        self._live.start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        self._over.set()
+        self._thread.join(_END_SECONDS)
 
     def say(self, line: str, camera: str = "") -> None:
         """See Teller."""
         whole = self._hide(f"{camera}: {line}" if camera else line)
-        with self._lock:
-            self._console.print(one_line(whole), markup=False, highlight=False, soft_wrap=True)
+        with suppress(queue.Full):  # of a terminal that takes nothing any more
+            self._waiting.put_nowait(one_line(whole))
 
     def event(self, kind: str, text: str, camera: str = "") -> None:
         """See Teller; with the time of day, as the clock on the wall says it."""
@@ -57,6 +64,14 @@ class Screen:
 
     def status(self, facts: Mapping[str, Any], camera: str = "") -> None:
         """Nothing: the line shows it all the time."""
+
+    def _work(self) -> None:
+        with suppress(OSError, ValueError), self._live:  # a terminal that is gone
+            while not (self._over.is_set() and self._waiting.empty()):
+                with suppress(queue.Empty):
+                    line = self._waiting.get(timeout=0 if self._over.is_set() else _REFRESH_SECONDS)
+                    self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+                self._live.refresh()
 
     def _lines(self) -> Group:
         return Group(*(figures(facts, name, self._hide) for name, facts in self._look().items()))

@@ -12,7 +12,9 @@ from streamderain.errors import DerainError
 
 MASK = "***"
 _USER_INFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s'\"<>]*@")
-_SECRET_WORDS = "pass|passwd|password|passphrase|pwd|token|key|secret|auth|signature|sig|streamid|user|username|login"
+_SECRET_WORDS = (
+    "pass|passwd|password|passphrase|pwd|pw|psw|token|key|secret|auth|signature|sig|streamid|user|username|login"
+)
 # DVRs write /user=admin_password=1234_channel=1
 _SECRET_QUERY = re.compile(rf"(?P<name>[?&;/_](?:[\w.-]*(?:{_SECRET_WORDS})[\w.-]*)=)[^&;#\s'\"]*", re.IGNORECASE)
 

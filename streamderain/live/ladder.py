@@ -106,6 +106,12 @@ class Ladder:
         """A new connection, network or camera size: what was measured before no longer counts."""
         self._since, self._slow = tally, 0
 
+    def refuse(self, before: Rung, tally: Tally) -> None:
+        """The present rung cannot be taken: stay on the one before, and try that one much later."""
+        self._barred[self.rung] = tally.at + _MOST_BARRED_SECONDS, _MOST_BARRED_SECONDS
+        self.rung = before
+        self.begin(tally)
+
     def judge(self, tally: Tally, frame_seconds: float) -> bool:
         """Look at the run after a frame; whether another rung is to be taken.
 

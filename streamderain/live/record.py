@@ -109,6 +109,7 @@ class Recorder:
         self._again_at: float | None = None
         self._dropped_before: int | None = None  # while it cannot write: the count when that began
         self._told_prune = False
+        self._own: dict[str, float] = {}  # names of this run's segments in their order, and when each was finished
         self._synced = clock.now()
         self._thread = threading.Thread(target=self._work, name="record", daemon=True)
         self._thread.start()
@@ -200,6 +201,7 @@ class Recorder:
     def _complete(self) -> None:
         segment, self._segment = self._segment, None
         if segment is not None:
+            self._own[segment.path.name] = self._clock.now()
             segment.complete()
             self._prune()
 
@@ -212,19 +214,28 @@ class Recorder:
             self._told_prune = True
 
     def _delete_old(self) -> None:
-        """Delete the oldest of our own segments beyond what shall be kept."""
+        """Delete the oldest of our own segments beyond what shall be kept.
+
+        This run knows the order and age of its own without the time of day, which may be set back.
+        """
         keep, total = self._recording.keep, 0
-        for number, path in enumerate(reversed(self._recording.segments()), start=1):
+        there = {path.name: path for path in self._recording.segments()}
+        self._own = {name: at for name, at in self._own.items() if name in there}
+        order = [*(there[name] for name in there if name not in self._own), *(there[name] for name in self._own)]
+        for number, path in enumerate(reversed(order), start=1):
             facts = path.stat()
             total += facts.st_size
             too_many = keep.count is not None and number > keep.count
             too_large = keep.size is not None and total > keep.size and number > 1
-            too_old = keep.seconds is not None and self._wall().timestamp() - facts.st_mtime > keep.seconds
+            at = self._own.get(path.name)
+            age = self._wall().timestamp() - facts.st_mtime if at is None else self._clock.now() - at
+            too_old = keep.seconds is not None and age > keep.seconds
             if too_many or too_large or too_old:
                 path.unlink(missing_ok=True)
 
     def _fail(self, error: Exception) -> None:
         if self._segment is not None:
+            self._own[self._segment.path.name] = self._clock.now()
             self._segment.abandon()
             self._segment = None
         self._prune()  # what need not be kept any longer may be what fills the disk

@@ -210,9 +210,16 @@ class LiveRun:
     def _take_rung(self) -> None:
         """Load the network of the present rung, and say what derains now."""
         self._drain()
-        self._under_way.close()
         rung, known = self._ladder.rung, self.status.network
-        derainer = None if rung is PASSING else self._networks.take(rung)
+        try:
+            derainer = None if rung is PASSING else self._networks.take(rung)
+        except Exception as error:  # the memory of a device that others use too; the camera goes on as it is
+            if not known:
+                raise
+            self._ladder.refuse(self._rung, self._tally())
+            self.status.tell("error", f"{rung} cannot be had now ({error}); {self._rung} goes on")
+            return
+        self._under_way.close()
         self._rung, self._under_way = rung, SideBySide(derainer, self.camera.wake, self._clock)
         if known and (known["profile"], known["scale"]) != (rung.profile, rung.scale):
             line = f"now {rung}: {self._ladder.reason}"

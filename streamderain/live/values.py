@@ -111,7 +111,7 @@ def keep_bounds(value: Any) -> dict[str, float]:
             found["count"] = int(part)
         elif age:
             found["seconds"] = float(age[1]) * _HOUR_SECONDS[age[2].lower()]
-        elif _BYTES.fullmatch(part) and not part.isdecimal():
+        elif _BYTES.fullmatch(part) and part[-1].isalpha():
             found["size"] = byte_count(part)
     if isinstance(value, bool) or len(found) != len(str(value).split(",")) or min(found.values()) <= 0:
         raise ValueError(f"{_shown(value)} does not say what to keep; write 20 (recordings), 7d, 36h or 50G, or 7d,50G")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MOST_VIEWERS = 32
 ACKNOWLEDGE_SECONDS = 10.0  # a viewer that shows nothing for so long is not there any more
 WRITE_SECONDS = 5.0
+WORD_SECONDS = 4.0  # without a picture; a browser gives up a line on which nothing comes for ten
 _MOST_MESSAGE_BYTES = 1024
 _CUT = b"streamderain-picture"
 _WIDEST_PX = 99_999
@@ -118,12 +119,22 @@ async def _send(socket: web.WebSocketResponse, wish: _Wish, page: Page) -> None:
     while True:
         async with asyncio.timeout(ACKNOWLEDGE_SECONDS):  # wait_for may swallow that we are cancelled
             await wish.ready.wait()
-        picture = await page.newer(number, wish.view, wish.width)
+        picture = await _newer(socket, wish, page, number)
         number = picture.number
         wish.ready.clear()
         message = _message(picture, page.clock.now())
         async with asyncio.timeout(WRITE_SECONDS):
             await socket.send_bytes(message)
+
+
+async def _newer(socket: web.WebSocketResponse, wish: _Wish, page: Page, number: int) -> Encoded:
+    """The next picture; while there is none, the viewer is told now and then that the line is good."""
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WORD_SECONDS):
+                return await page.newer(number, wish.view, wish.width)
+        async with asyncio.timeout(WRITE_SECONDS):
+            await socket.send_str("{}")
 
 
 def _message(picture: Encoded, now: float) -> bytes:

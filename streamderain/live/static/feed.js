@@ -93,6 +93,7 @@ export class Feed {
   async take(socket, data) {
     if (socket !== this.socket) return;
     this.heardAt = performance.now();
+    if (typeof data === "string") return; // the line is good, and there is no picture
     this.waitMs = FIRST_WAIT_MS; // only a picture proves that the line is good
     try {
       const { header, jpegs } = unpack(data);
