@@ -238,6 +238,8 @@ class VideoSource:
         if picture is None:
             name, start = self._reader.name, self._limits.start
             self._reader.close()
+            if self._limits.duration == 0:
+                raise DerainError("nothing is asked for; give a --duration above zero")
             if start and not self._reader.corrupt:
                 raise DerainError(f"{name} ends before {float(start):g} seconds; give an earlier --start")
             raise DerainError(f"{name} has no frame that decodes; it is empty or damaged beyond use")

@@ -417,3 +417,8 @@ with Interruptions() as i, i.orderly():
 """
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (run.returncode, run.stdout, run.stderr) == (code, "still here\n", "")
+
+
+def test_progress_needs_no_stderr(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)  # `2>&-`
+    assert isinstance(make_progress("auto"), Plain)

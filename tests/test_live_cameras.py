@@ -49,6 +49,7 @@ def pictures(connection, count):
     ("testsrc=9999x9999", "too large"),
     ("testsrc=huge", "cannot be drawn"),
     ("testsrc=640x480@0", "too fast|too small"),
+    ("testsrc=640x480@25/0", "cannot be drawn"),
     ("98", "not there|does not open"),
     ("/dev/video98", "not there"),
 ])  # fmt: skip

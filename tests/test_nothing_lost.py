@@ -116,6 +116,11 @@ def test_a_start_between_rare_key_frames_loses_nothing(tmp_path, suffix, start):
     assert len(list(open_video(path, start=start))) == pytest.approx(300 - 25 * start, abs=1)
 
 
+def test_a_duration_of_nothing_is_said(tmp_path):
+    with pytest.raises(DerainError, match="above zero"):
+        open_video(clip(tmp_path / "in.mkv"), duration=0)
+
+
 def test_interlaced_video_that_changes_its_size_is_resized(tmp_path):
     how = {"codec": "mpeg2video", "options": {"flags": "+ilme+ildct"}, "draw": of_two_fields}
     parts = [clip(tmp_path / f"{width}.ts", range(10), time_base=Fraction(1, 25), size=(width, width), **how)

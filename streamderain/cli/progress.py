@@ -158,7 +158,7 @@ class JsonLines:
 
 def make_progress(kind: Kind) -> Progress:
     """The teller of this kind; auto is a bar where stderr is a terminal and plain lines elsewhere."""
-    if kind == "auto" and sys.stderr.isatty():
+    if kind == "auto" and sys.stderr is not None and sys.stderr.isatty():
         from streamderain.cli.bar import Bar
 
         return Bar()

@@ -19,7 +19,7 @@ from streamderain.live.timing import Clock
 _FORMAT = PixelFormat("yuv", 8, (1, 1))
 _LAYERS = 8  # of rain, drawn ahead and laid over the street at other places each time round
 _PAN_PX = 2  # sideways each frame; even, so that chroma moves along
-_SPEC = re.compile(r"testsrc(?:=(?P<width>\d+)x(?P<height>\d+)(?:@(?P<rate>\d+(?:/\d+|\.\d+)?))?)?")
+_SPEC = re.compile(r"testsrc(?:=(?P<width>\d+)x(?P<height>\d+)(?:@(?P<rate>\d+(?:/0*[1-9]\d*|\.\d+)?))?)?")
 _LARGEST = 4096 * 2304
 
 
