@@ -194,12 +194,12 @@ class _File:
 
     def shortfall(self) -> str | None:
         """What is missing by the container's own word, once all was read; None where nothing is."""
-        missing = (self._video.frames or 0) - self._packets
         names = self.container.format.name
         if not containers.states_length(names):
             return None
-        if missing > 0 and "mov" in names:
-            return f"{missing} of {self._video.frames} frames are missing"
+        listed = min(self._video.frames or 0, len(self._video.index_entries))  # an edit list shows a part of the frames
+        if listed > self._packets and "mov" in names:
+            return f"{listed - self._packets} of {listed} frames are missing"
         promised = (self.container.duration or 0) * _TICK
         read = self._end_seconds - self.origin()
         tolerance = Fraction(1, 10) + Fraction(5, 2) / (self._video.average_rate or 25)

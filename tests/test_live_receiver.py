@@ -134,6 +134,14 @@ def test_each_connection_has_its_number_and_time_goes_on():
     assert status.connections == 3 and status.losses == 3 and all(c.closed for c in connections)
 
 
+def test_a_camera_whose_clock_always_jumps_fills_no_log():
+    own = [Fraction(1000 * (-1) ** n) for n in range(200)]
+    made, status, over, _ = receiver([FakeConnection([picture(n, own[n]) for n in range(200)])])
+    run(made, over)
+    assert status.frames_in == 200
+    assert sum(event.kind == "discontinuity" for event in status.events) == 1
+
+
 def test_sound_is_on_the_pictures_line_of_time():
     heard = []
     sound = Heard(np.zeros((1, 160), np.float32), 8000, Fraction(2, 25))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from fractions import Fraction
 
 import av
@@ -119,6 +120,18 @@ def test_a_start_between_rare_key_frames_loses_nothing(tmp_path, suffix, start):
 def test_a_duration_of_nothing_is_said(tmp_path):
     with pytest.raises(DerainError, match="above zero"):
         open_video(clip(tmp_path / "in.mkv"), duration=0)
+
+
+def test_a_video_of_which_an_edit_list_shows_a_part_is_whole(tmp_path):
+    path = clip(tmp_path / "in.mp4", range(0, 4000, 40), options={"g": "10"})
+    data = bytearray(path.read_bytes())
+    entry = data.find(b"elst") + 12  # its duration in milliseconds, and where it begins in the track's ticks
+    duration, begin = struct.unpack_from(">II", data, entry)
+    (ticks,) = struct.unpack_from(">I", data, data.find(b"mdhd") + 16)
+    struct.pack_into(">II", data, entry, duration - 3000, begin + 3 * ticks)
+    path.write_bytes(data)
+    source = open_video(path)
+    assert len(list(source)) == 25 and source.shortfall is None
 
 
 def test_interlaced_video_that_changes_its_size_is_resized(tmp_path):

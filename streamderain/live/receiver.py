@@ -62,7 +62,7 @@ class Receiver:
         self._backoff = Backoff()
         self._session = 0
         self._lost_since = self._since = self._last_picture = clock.now()
-        self._told: tuple[str, float] | None = None
+        self._told: dict[str, float] = {}  # when each kind of trouble was told
         self._late_since: float | None = None
         self._hurried_since: float | None = None
         self._kind: tuple[Any, ...] = ()
@@ -147,7 +147,8 @@ class Receiver:
         info = replace(info, number=self._session, width=frame.width, height=frame.height, pixel_format=name)
         if not self._kind:
             self._since = self._clock.now()
-        self.connected, self._told = True, None
+        self.connected = True
+        self._told.clear()
         self._status.opened(info)
         rate = f", {float(info.rate):.3g} fps" if info.rate else ""
         self._status.tell("connected", f"{self._address}: {info.width}x{info.height} {info.codec}{rate}")
@@ -161,7 +162,7 @@ class Receiver:
         self._last_picture = now
         pts, at = self._timeline.stamp(arrival.own, now)
         if self._timeline.discontinuities > jumps:
-            self._status.tell("discontinuity", f"{self._address}: its clock jumped; frames go on without a gap")
+            self._tell("discontinuity", f"{self._address}: its clock jumped; frames go on without a gap", now)
         self._status.came()
         self._keep_up(now, now - at, connection)
         frame = replace(arrival.frame, pts=pts, time_base=LIVE_UNIT)
@@ -214,7 +215,7 @@ class Receiver:
         self._clock.wait(self._closing, wait)
 
     def _tell(self, kind: str, line: str, now: float) -> None:
-        if self._told and self._told[0] == kind and now - self._told[1] < _REMIND_SECONDS:
+        if now - self._told.get(kind, float("-inf")) < _REMIND_SECONDS:
             return
-        self._told = kind, now
+        self._told[kind] = now
         self._status.tell(kind, line)
