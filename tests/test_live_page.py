@@ -283,6 +283,7 @@ def test_beyond_this_machine_a_token_is_needed(serve):
 def test_a_browser_exchanges_the_token_for_a_cookie(serve):
     page = serve(token="a-long-token")
     assert fetch(page, "")[1]["Location"] == "login"
+    assert fetch(page, "cameras/a/")[1]["Location"] == "../../login"  # a bookmark
     assert b"<form" in fetch(page, "login")[2]
     status, headers, body = fetch(page, "?token=a-long-token")
     cookie = headers["Set-Cookie"]

@@ -90,8 +90,9 @@ async def _refusal(request: web.Request) -> web.StreamResponse | None:
         return await _judge(request, sent)
     if asked is not None:
         return await _judge(request, asked) or _welcome(request)
-    if request.path == "/":
-        return web.Response(status=303, headers={"Location": "login"})
+    if request.path.endswith("/"):  # a page, perhaps a bookmark
+        up = "../" * (request.path.count("/") - 1)
+        return web.Response(status=303, headers={"Location": f"{up}login"})
     return web.Response(status=401, text="a token is needed\n", headers={"WWW-Authenticate": "Bearer"})
 
 
