@@ -23,12 +23,12 @@ def small():
         yield
 
 
-def a_training(start="", profile="tiny", **loss):
+def a_training(start="", profile="tiny", teacher="", **loss):
     config = StreamTrainingConfig()
     return StreamTraining(
         replace(
             config, data=RenderedConfig(crop_size=32, search_radius=5), loss=replace(config.loss, **loss),
-            network=replace(config.network, profile=profile, start=str(start)),
+            network=replace(config.network, profile=profile, start=str(start), teacher=str(teacher)),
         ),
         [], clips(),
     )  # fmt: skip
@@ -38,6 +38,11 @@ def a_still(inputs, rain):
     """A batch in which no frame has a known one before it."""
     before, tones = torch.full((*inputs.shape[:2], *inputs.shape[3:]), -1), torch.arange(256, dtype=torch.uint8)
     return {"input": inputs, "rain": rain, "before": before, "tones": tones.expand(*inputs.shape[:2], 3, -1)}
+
+
+def terms_of(method, answers, batch, step=400):
+    """The loss of answers that aim at the truth alone."""
+    return method.generator_loss((answers, batch["rain"], step), batch)
 
 
 def sure(rain):
@@ -58,7 +63,7 @@ def test_loss_terms_match_a_hand_count():
     batch = a_still(torch.full((1, 1, 12, 32, 32), 0.5), torch.zeros(1, 1, 3, 32, 32))
     estimate = torch.zeros(1, 1, 4, 32, 32)
     estimate[0, 0, 1, 16, 16] = 0.2
-    terms = a_training(squared=6.0, edges=0.25, ssim=0.3).generator_loss((estimate, 400), batch)
+    terms = terms_of(a_training(squared=6.0, edges=0.25, ssim=0.3), estimate, batch)
     values, differences = 3 * 32 * 32, 3 * 31 * 32
     assert terms["charbonnier"].item() == pytest.approx((0.2 + (values - 1) * 1e-3) / values, rel=1e-3)
     assert terms["squared"].item() == pytest.approx(6 * 0.04 / values, rel=1e-5)
@@ -75,12 +80,12 @@ def test_an_error_that_stays_is_steady_and_one_that_moves_with_the_scene_too():
     estimate = torch.zeros(1, 2, 4, 32, 32)
     estimate[0, 0, 1, 16, 16] = estimate[0, 1, 1, 16, 17] = 0.2
     at = a_training(steady=0.5)
-    assert at.generator_loss((estimate, 400), batch)["steady"].item() == 0
+    assert terms_of(at, estimate, batch)["steady"].item() == 0
     estimate[0, 1, 2, 3, 0] = 0.3  # where nothing is known
-    assert at.generator_loss((estimate, 400), batch)["steady"].item() == 0
+    assert terms_of(at, estimate, batch)["steady"].item() == 0
     estimate[0, 1, 2, 3, 4] = 0.3
     expected = 0.5 * 0.3 / (3 * 32 * 32)
-    assert at.generator_loss((estimate, 400), batch)["steady"].item() == pytest.approx(expected, rel=1e-5)
+    assert terms_of(at, estimate, batch)["steady"].item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_doubt_is_as_large_as_the_root_of_the_error():
@@ -92,7 +97,7 @@ def test_a_doubt_is_as_large_as_the_root_of_the_error():
         answers[0, 0, 3, 5, 6] = 0.5
         answers[0, 0, :3, 7, 8] = 70 * level
         answers[0, 0, 3, 9, 9] = -0.2
-    (term := at.generator_loss((answers, 400), batch)["doubt"]).backward()
+    (term := terms_of(at, answers, batch)["doubt"]).backward()
     assert term.item() == pytest.approx(0.5 * (1 + 0.04) / 32**2, rel=1e-5)
     assert not answers.grad[:, :, :3].any()  # a doubt is no excuse: the layer does not go after it
 
@@ -101,17 +106,17 @@ def test_ssim_looks_at_the_luma_of_what_is_left():
     torch.manual_seed(0)
     batch = a_still(torch.rand(2, 1, 12, 32, 32), torch.rand(2, 1, 3, 32, 32) / 4)
     at = a_training(ssim=1.0)
-    assert at.generator_loss((sure(batch["rain"]), 400), batch)["ssim"].item() == pytest.approx(0, abs=1e-6)
+    assert terms_of(at, sure(batch["rain"]), batch)["ssim"].item() == pytest.approx(0, abs=1e-6)
     weights = torch.tensor([0.299, 0.587, 0.114])
     luma = [torch.einsum("bchw,c->bhw", x[:, 0, :3], weights)[:, None] for x in (batch["input"], batch["rain"])]
     expected = at.ssim(luma[0], luma[0] - luma[1])
-    found = at.generator_loss((sure(torch.zeros_like(batch["rain"])), 400), batch)["ssim"]
+    found = terms_of(at, sure(torch.zeros_like(batch["rain"])), batch)["ssim"]
     assert found.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_the_first_steps_are_squared_alone():
     batch = a_still(torch.zeros(1, 1, 12, 32, 32), torch.full((1, 1, 3, 32, 32), 0.1))
-    terms = a_training(squared_steps=3).generator_loss((torch.zeros(1, 1, 4, 32, 32), 2), batch)
+    terms = terms_of(a_training(squared_steps=3), torch.zeros(1, 1, 4, 32, 32), batch, step=2)
     assert {name: round(term.item(), 6) for name, term in terms.items()} == {"squared": 0.1}
 
 
@@ -132,6 +137,35 @@ def test_a_smaller_start_grows(tmp_path, monkeypatch):
     path, network = a_start(tmp_path, training.SMALL)
     seen = torch.rand(1, 12, 32, 32)
     torch.testing.assert_close(a_training(path, "realtime").exported(seen), network(seen), rtol=1e-4, atol=1e-5)
+
+
+def test_a_teacher_says_a_part_of_what_is_aimed_at(tmp_path):
+    path, teacher = a_start(tmp_path, training.SMALL)
+    rain = torch.rand(1, 2, 3, 32, 32) / 4
+    batch = a_still(torch.rand(1, 2, 12, 32, 32), rain)
+    method = a_training(teacher=path, taught=0.25)
+    answers, aim, _ = method.forward(batch, 400)
+    with torch.no_grad():
+        said = torch.stack([teacher(x)[:, :3] for x in batch["input"].unbind(1)], 1)  # no frame knows one before it
+    torch.testing.assert_close(aim, 0.75 * rain + 0.25 * said, rtol=1e-4, atol=1e-6)
+    assert terms_of(method, sure(rain), batch)["squared"].item() == 0
+    terms = method.generator_loss((sure(rain), aim, 400), batch)
+    expected = method.config.loss.squared * (0.25 * (said - rain)).square().mean()
+    assert terms["squared"].item() == pytest.approx(expected.item(), rel=1e-4)
+    assert terms["doubt"].item() == terms["steady"].item() == 0  # both are about the truth
+    assert answers.requires_grad
+    assert not any(parameter.requires_grad for parameter in method.teacher.parameters())
+    assert len(list(method.networks.parameters())) == len(list(a_training().networks.parameters()))
+
+
+def test_a_teacher_is_named_by_its_digest(tmp_path):
+    path, _ = a_start(tmp_path, training.SMALL)
+    method = a_training(teacher=path)
+    method.save(tmp_path / "out.safetensors", method.exported, {"config": {"network.teacher": str(path)}})
+    card = load_tensors(tmp_path / "out.safetensors")[1]["card"]
+    assert card == {
+        "method": "stream", "teacher_sha256": digest(path), "config": {"network.teacher": "start.safetensors"},
+    }  # fmt: skip
 
 
 def test_a_start_that_is_none(tmp_path):

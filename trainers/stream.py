@@ -24,6 +24,7 @@ from .unrolled import moved, unrolled
 from .validation import SEED, psnr
 
 VALIDATION_SAMPLES = 16
+FILES = "start", "teacher"  # settings of the network that name weights
 HALVED: tuple[ProfileName, ...] = ("quality",)  # weights of these are stored as float16: 8 MB in place of 17
 
 
@@ -34,10 +35,12 @@ class NetworkConfig:
     Attributes:
         profile: widths and depths.
         start: weights to begin with, of this profile or a smaller one (core/growth.py); empty begins anew.
+        teacher: weights, of a larger profile as a rule, whose layers are aimed at beside the truth; empty for none.
     """
 
     profile: ProfileName = "realtime"
     start: str = ""
+    teacher: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class LossConfig:
         steady: weight of the L1 distance of an error to the frame before's, where the first companion shows it.
         doubt: weight of the squared error of the doubt.
         ssim: weight of 1 - SSIM of the backgrounds' luma, which counts faint streaks over even ground.
+        taught: share of the teacher's layer in what is aimed at (Hinton, Vinyals and Dean, 2015): where nothing tells
+            rain from scene the truth is chance, and the teacher says what is likely.
     """
 
     squared_steps: int = 400
@@ -59,6 +64,7 @@ class LossConfig:
     ssim: float = 0.3
     steady: float = 0.3
     doubt: float = 0.05
+    taught: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,9 @@ class StreamTraining:
         torch.manual_seed(config.train.seed)
         self.config = config
         self.networks = self.exported = _generator(config.network)
-        self._beginning = {"start_sha256": digest(Path(config.network.start))} if config.network.start else {}
+        self.teacher = _teacher(config.network.teacher, config.train.device)
+        given = {name: getattr(config.network, name) for name in FILES}
+        self._beginning = {f"{name}_sha256": digest(Path(path)) for name, path in given.items() if path}
         self.ssim = SSIMLoss().to(config.train.device)
         self.networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         seen, unseen = apart(clean)
@@ -111,30 +119,39 @@ class StreamTraining:
         optim = self.config.optim
         return (Player((_everything(self.networks, optim),), self.generator_loss),)
 
-    def forward(self, batch: Batch, step: int) -> tuple[Tensor, int]:
-        """The network's answers (B, T, 4, C, C), and the step, which decides how they are measured."""
-        return unrolled(self.networks, batch["input"], batch["before"], batch["tones"])[1], step
+    def forward(self, batch: Batch, step: int) -> tuple[Tensor, Tensor, int]:
+        """The network's answers (B, T, 4, C, C), the layer to aim at, and the step, which decides how they differ."""
+        given = batch["input"], batch["before"], batch["tones"]
+        return unrolled(self.networks, *given)[1], self._aim(batch), step
 
-    def generator_loss(self, forwarded: tuple[Tensor, int], batch: Batch) -> dict[str, Tensor]:
+    @torch.no_grad()
+    def _aim(self, batch: Batch) -> Tensor:
+        """The rain (B, T, 3, C, C), a part of it as the teacher, beside its own answers, would estimate it."""
+        if self.teacher is None:
+            return batch["rain"]
+        taught = unrolled(self.teacher, batch["input"], batch["before"], batch["tones"])[1][:, :, :3]
+        return torch.lerp(batch["rain"], taught, self.config.loss.taught)
+
+    def generator_loss(self, forwarded: tuple[Tensor, Tensor, int], batch: Batch) -> dict[str, Tensor]:
         """The terms of one batch."""
-        answers, step = forwarded
+        answers, aim, step = forwarded
         estimate, doubt = answers[:, :, :3], answers[:, :, 3]
-        errors = estimate - batch["rain"]
+        errors, true_errors = estimate - aim, estimate - batch["rain"]
         if step < self.config.loss.squared_steps:
             return {"squared": 10 * errors.square().mean()}
         loss, rainy = self.config.loss, batch["input"][:, :, :3]
         vertical, horizontal = errors.diff(dim=-2).abs().mean(), errors.diff(dim=-1).abs().mean()
-        derained, clean = ((rainy - layer).flatten(0, 1) for layer in (estimate, batch["rain"]))
+        derained, clean = ((rainy - layer).flatten(0, 1) for layer in (estimate, aim))
         return {
             "charbonnier": (errors.square() + 1e-6).sqrt().mean(),
             "squared": loss.squared * errors.square().mean(),
             "edges": loss.edges * (vertical + horizontal),
             "ssim": loss.ssim * self.ssim(_luma(derained), _luma(clean)),
-            "steady": loss.steady * _unsteadiness(errors, batch["before"]),
-            "doubt": loss.doubt * (doubt - _doubtful(errors)).square().mean(),
+            "steady": loss.steady * _unsteadiness(true_errors, batch["before"]),
+            "doubt": loss.doubt * (doubt - _doubtful(true_errors)).square().mean(),
         }
 
-    def watched(self, forwarded: tuple[Tensor, int]) -> dict[str, Tensor]:
+    def watched(self, forwarded: tuple[Tensor, Tensor, int]) -> dict[str, Tensor]:
         """Nothing beside the losses."""
         return {}
 
@@ -157,7 +174,7 @@ class StreamTraining:
         seen = (inputs for sample in self._unseen() for inputs in self._unrolled(model, sample)[0])
         model.ranges = calibrate(model, (functional.pixel_unshuffle(inputs, 2)[None] for inputs in seen))
         profile = self.config.network.profile
-        card = _without_folder({"method": self.name, **card, **self._beginning})
+        card = _without_folders({"method": self.name, **card, **self._beginning})
         save_generator(path, model, profile=profile, card=card, half=profile in HALVED)
 
     @torch.inference_mode()
@@ -178,17 +195,31 @@ def _generator(config: NetworkConfig) -> StreamGenerator:
     """The network to train, started from weights where they are given."""
     network = StreamGenerator.from_profile(config.profile)
     if config.start:
-        start, _ = load_generator(Path(config.start))
-        if not isinstance(start, StreamGenerator):
-            raise ValueError(f"{config.start} is no stream generator; give weights of `streamderain train stream`")
-        grow(start, network)
+        grow(_trained(config.start), network)
     return network
 
 
-def _without_folder(card: dict[str, Any]) -> dict[str, Any]:
-    """A card whose start is a file's name alone: weights travel, and where they were made is nobody's business."""
-    start = card.get("config", {}).get("network.start")
-    return card | {"config": card["config"] | {"network.start": Path(start).name}} if start else card
+def _teacher(path: str, device: str) -> StreamGenerator | None:
+    """The network that is learned from, its weights fixed."""
+    if not path:
+        return None
+    teacher = _trained(path).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return teacher.eval().requires_grad_(False)
+
+
+def _trained(path: str) -> StreamGenerator:
+    """The stream generator of a file."""
+    network, _ = load_generator(Path(path))
+    if not isinstance(network, StreamGenerator):
+        raise ValueError(f"{path} is no stream generator; give weights of `streamderain train stream`")
+    return network
+
+
+def _without_folders(card: dict[str, Any]) -> dict[str, Any]:
+    """A card with files' names alone: weights travel, and where they were made is nobody's business."""
+    config = card.get("config", {})
+    names = {key: Path(config[key]).name for name in FILES if config.get(key := f"network.{name}")}
+    return card | {"config": config | names} if names else card
 
 
 def _unsteadiness(errors: Tensor, before: Tensor) -> Tensor:
