@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from streamderain.core import kernels, transfer
+from streamderain.core import kernels_colour, transfer
 
 Planes = tuple[np.ndarray, ...]
 
@@ -71,7 +71,7 @@ def to_rgb(planes: Planes, pixel_format: PixelFormat, out: np.ndarray | None = N
         return out
     planes, pixel_format = _without_matrix(planes, pixel_format)
     for channel, plane in enumerate(planes):
-        kernels.look_up(plane, shown_codes(pixel_format), out[channel])
+        kernels_colour.look_up(plane, shown_codes(pixel_format), out[channel])
     return out
 
 
@@ -127,7 +127,7 @@ def subtract_rain(planes: Planes, rain: np.ndarray, pixel_format: PixelFormat, s
     outs = tuple(np.empty(plane.shape, plane.dtype) for plane in ready)
     touched = np.zeros((-(-rain.shape[1] >> shifts[:, 1].max()), len(ready)), np.bool_)
     top = np.float32((1 << pixel_format.bit_depth) - 1)
-    kernels.subtract_levels(ready, shifts, weights, _ready(rain), top, outs, touched)
+    kernels_colour.subtract_levels(ready, shifts, weights, _ready(rain), top, outs, touched)
     return tuple(out if hit.any() else plane for plane, out, hit in zip(planes, outs, touched.T, strict=True))
 
 
@@ -179,7 +179,8 @@ def _ready(array: np.ndarray) -> np.ndarray:
 def _through_matrix(planes: Planes, pixel_format: PixelFormat, top: int, out: np.ndarray) -> None:
     shift_x, shift_y = pixel_format.subsampling
     luma_plane, blue, red = planes
-    kernels.yuv_to_rgb(luma_plane, blue, red, shift_x, shift_y, rgb_per_code(pixel_format, top), np.float32(top), out)
+    matrix = rgb_per_code(pixel_format, top)
+    kernels_colour.yuv_to_rgb(luma_plane, blue, red, shift_x, shift_y, matrix, np.float32(top), out)
 
 
 def _without_matrix(planes: Planes, pixel_format: PixelFormat) -> tuple[Planes, PixelFormat]:
@@ -198,7 +199,7 @@ def _gain_of_curve(planes: Planes, pixel_format: PixelFormat) -> np.ndarray:
     planes, pixel_format = _without_matrix(planes, pixel_format)
     gain = np.empty((3, *planes[0].shape), np.float32)
     for channel, plane in enumerate(planes):
-        kernels.look_up(plane, curve_gains(pixel_format), gain[channel])
+        kernels_colour.look_up(plane, curve_gains(pixel_format), gain[channel])
     return gain
 
 

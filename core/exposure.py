@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import kernels, kernels_light
+from . import kernels_colour, kernels_light
 from .matching import Guide
 
 BETTER = 97  # hundredths of a difference may be left: what moves into a picture changes frequencies as well
@@ -107,7 +107,7 @@ def colours_in_light(rgb: np.ndarray, tones: np.ndarray) -> np.ndarray:
 
 def _through(codes: np.ndarray, tone: np.ndarray) -> np.ndarray:
     out = np.empty_like(codes)
-    kernels.look_up(codes, tone, out)
+    kernels_colour.look_up(codes, tone, out)
     return out
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from . import kernels
+from . import kernels_rain
 
 DARK_GROUND = 0.125  # over so dark a ground "light" brightens about as much as "add" does
 THINNEST = 0.35  # pixels; the deviation across below which a streak drawn at pixel centres would come and go
@@ -129,7 +129,7 @@ def render(style: RainStyle, *, frames: int, height: int, width: int, rng: np.ra
         streaks[:, 0], streaks[:, 1] = y % tall - margin, x % wide - margin
         if style.oscillation:
             streaks[:, 8] = rng.uniform(0, 2 * np.pi, count)  # no frame knows the last one's: drops turn fast
-        kernels.draw_streaks(streaks, layer)
+        kernels_rain.draw_streaks(streaks, layer)
         y, x = y + style.fall * spread, x + style.fall * spread * slope
     layers = layers if style.crowd is None else _coincidences(layers, style.crowd, style.brightness)
     layers = layers * _gusts(style.gusts, height, width, rng) if style.gusts else layers
@@ -161,7 +161,7 @@ def _brightened(clean: np.ndarray, opacity: np.ndarray, airlight: np.ndarray) ->
 
 
 def _oscillations(seen: float, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Turns, phase, beads, sway, hollow and lean of streaks of those lengths, see kernels.draw_streaks: (N, 6)."""
+    """Turns, phase, beads, sway, hollow and lean of streaks of those lengths, see kernels_rain.draw_streaks: (N, 6)."""
     count = len(lengths)
     turns = np.minimum(np.exp(rng.uniform(np.log(0.3), np.log(4), count)), lengths / SHORTEST_WAVE)
     beads, sway, hollow = seen * rng.uniform(0, 1, (3, count))

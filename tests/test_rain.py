@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from streamderain.core import kernels, rain
+from streamderain.core import kernels_rain, rain
 from streamderain.core.rain import RainStyle
 
 STYLE = RainStyle(
@@ -55,7 +55,7 @@ def test_opacity_stays_in_range(seed):
 
 def test_density_scales_the_count(monkeypatch):
     drawn = []
-    monkeypatch.setattr(kernels, "draw_streaks", lambda streaks, layer: drawn.append(streaks.copy()))
+    monkeypatch.setattr(kernels_rain, "draw_streaks", lambda streaks, layer: drawn.append(streaks.copy()))
     for density in (20.0, 80.0):
         layers(replace(STYLE, density=density), frames=1, height=300, width=400)
     for streaks, density in zip(drawn, (20, 80), strict=True):
@@ -72,7 +72,7 @@ def test_no_streaks_leave_the_veil_alone(veil):
 
 def test_nearer_streaks_are_longer_wider_and_faster(monkeypatch):
     drawn = []
-    monkeypatch.setattr(kernels, "draw_streaks", lambda streaks, layer: drawn.append(streaks.copy()))
+    monkeypatch.setattr(kernels_rain, "draw_streaks", lambda streaks, layer: drawn.append(streaks.copy()))
     layers(replace(STYLE, depth_spread=0.4, fall=1.0))
     before, after = drawn
     nearness = before[:, 2] / STYLE.length
@@ -91,7 +91,7 @@ def test_tiny_streaks_match_naive(seed):
         rng.uniform(0, 6.3, 8), rng.uniform(0, 1, 8), rng.uniform(0, 1, 8), rng.uniform(0, 1, 8), rng.uniform(-3, 3, 8),
     ]).astype(np.float32)  # fmt: skip
     layer = np.zeros((14, 20), np.float32)
-    kernels.draw_streaks(drops, layer)
+    kernels_rain.draw_streaks(drops, layer)
     # the kernel may go a pixel past three sigma, where a streak is down to 0.011 of its amplitude
     assert_allclose(layer, naive.streaks(drops.astype(float), (14, 20)), atol=0.012)
 
@@ -99,8 +99,8 @@ def test_tiny_streaks_match_naive(seed):
 def test_streaks_add_up():
     drop = np.array([[7, 8, 6, 0.2, 0.9, 0.3, 2] + 6 * [0]], np.float32)
     once, twice = np.zeros((2, 14, 16), np.float32)
-    kernels.draw_streaks(drop, once)
-    kernels.draw_streaks(np.concatenate([drop, drop]), twice)
+    kernels_rain.draw_streaks(drop, once)
+    kernels_rain.draw_streaks(np.concatenate([drop, drop]), twice)
     assert once[7, 8] == np.float32(0.3)  # the peak is the amplitude
     assert_allclose(twice, 2 * once, rtol=1e-6)
 
