@@ -306,6 +306,24 @@ def test_ctrl_c_in_a_terminal(tmp_path, folders):
     assert steps == sorted(set(steps)) and steps[-1] == reached
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_loop(tmp_path, folders, number, code):
+    arguments = [*folders["nlcl"], "--out", "out", "--workers", "2",
+                 *settings("nlcl", **{"train.steps": 4000, "train.checkpoint_every": 4000})]  # fmt: skip
+    command = [sys.executable, "-m", "streamderain", "train", "nlcl", *arguments]
+    process = subprocess.Popen(command, env=python_path(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)  # fmt: skip
+    for line in process.stdout:
+        if "/4000" in line:
+            break
+    os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert err.splitlines() == ["Interrupted; the state is in out: the same command goes on from there."]
+    assert steps_done(tmp_path / "out") > 0
+
+
 def steps_done(out):
     found = state.found(out)
     return load_tensors(found[0])[1]["step"] if found else 0

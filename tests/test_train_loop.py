@@ -13,7 +13,8 @@ from torch import nn
 from training import ROOT, a_method, assert_same_run, newest, run, scrambled
 
 from streamderain.core.checkpoint import CheckpointError, load_generator, load_tensors, save_tensors
-from streamderain.trainers import loop, state
+from streamderain.trainers import state
+from streamderain.trainers.batches import batches
 from streamderain.trainers.clips import read_clips, write_clips
 from streamderain.trainers.config import TrainConfig
 from streamderain.trainers.distributed import World
@@ -153,7 +154,7 @@ def test_the_samples_of_a_step_are_shared_among_processes():
     samples, settings = numbers(40), config(5, batch_size=2)
 
     def seen(world, first=0):
-        return [batch["x"].int().tolist() for batch in loop._batches(samples, settings, world, first)]
+        return [batch["x"].int().tolist() for batch in batches(samples, settings, world, first)]
 
     assert seen(World()) == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
     assert seen(World(), 3) == [[6, 7], [8, 9]]
@@ -166,13 +167,29 @@ def test_a_worker_makes_the_same_samples(tmp_path):
     write_clips(tmp_path, ((clip.name, clip.frames) for clip in training.clips()))
     samples = RenderedRain(read_clips(tmp_path), RenderedConfig(crop_size=32, search_radius=5), seed=0)
     alone, spawned = (
-        list(loop._batches(samples, config(6, batch_size=2, workers=n), World(), 2)) for n in (0, 1)
+        list(batches(samples, config(6, batch_size=2, workers=n), World(), 2)) for n in (0, 1)
     )
     assert len(alone) == len(spawned) == 4
     for one, other in zip(alone, spawned, strict=True):
         for name, value in one.items():
             assert torch.equal(value, other[name])
     assert torch.equal(alone[0]["input"][1], samples[5]["input"])  # sample step * batch + i is the i-th of a step
+
+
+class Deaf:
+    """Samples that say whether the process that makes them ignores the signals which end the loop in order."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        return {"deaf": torch.tensor([signal.getsignal(number) is signal.SIG_IGN for number in numbers])}
+
+
+def test_workers_leave_the_signals_to_the_loop():
+    (batch,) = batches(Deaf(), config(1, workers=1), World(), 0)
+    assert batch["deaf"].all()
 
 
 def test_training_lowers_the_loss(tmp_path):

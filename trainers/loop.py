@@ -4,21 +4,21 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
+from .batches import Batch, batches
 from .config import TrainConfig
 from .distributed import World
 from .schedule import rate_factor
 from .state import Snapshot, load_newest, save
 
-Batch = dict[str, Tensor]
 Scores = dict[str, float]
 BEST, LAST = "best.safetensors", "last.safetensors"
 
@@ -152,7 +152,7 @@ def train(
     run = _Run(method, config, out, world, card or {}, say)
     spent, first = 0.0, run.step
     began = time.monotonic()
-    for batch in _batches(samples, config, world, run.step):
+    for batch in batches(samples, config, world, run.step):
         losses, watched = run.advance({name: value.to(config.device) for name, value in batch.items()})
         ended = world.any(run.step >= run.steps or stop())
         spent += time.monotonic() - began
@@ -270,29 +270,3 @@ def _let_move(networks: nn.Module, groups: list[Group]) -> None:
     moving = {id(parameter) for group in groups for parameter in group.parameters}
     for parameter in networks.parameters():
         parameter.requires_grad_(id(parameter) in moving)
-
-
-class _Order(Sampler[int]):
-    """This process's sample numbers from a step on, in the order of the steps."""
-
-    def __init__(self, config: TrainConfig, world: World, first: int) -> None:
-        self.config, self.world, self.first = config, world, first
-
-    def __iter__(self) -> Iterator[int]:
-        size = self.config.batch_size
-        for step in range(self.first, self.config.steps or 0):
-            begin = (step * self.world.size + self.world.rank) * size
-            yield from range(begin, begin + size)
-
-
-def _batches(samples: Dataset[Batch], config: TrainConfig, world: World, first: int) -> Iterator[Batch]:
-    """Batches of the remaining steps, in order; workers are spawned, because a fork after Numba kills the child."""
-    loader: DataLoader[Batch] = DataLoader(
-        samples,
-        batch_size=config.batch_size,
-        sampler=_Order(config, world, first),
-        num_workers=config.workers,
-        multiprocessing_context="spawn" if config.workers else None,
-        persistent_workers=config.workers > 0,
-    )
-    return iter(loader)
