@@ -12,6 +12,7 @@ import training
 from torch import nn
 from training import ROOT, a_method, assert_same_run, newest, run, scrambled
 
+from streamderain.core import checkpoint
 from streamderain.core.checkpoint import CheckpointError, load_generator, load_tensors, save_tensors
 from streamderain.trainers import state
 from streamderain.trainers.batches import batches
@@ -338,6 +339,15 @@ def test_only_damaged_states_are_refused(tmp_path, how, problem):
     with pytest.raises(CheckpointError, match=rf"training-00000003\.safetensors {problem}"):
         train(Line(), numbers(9), config(9), tmp_path, say=said.append)
     assert len(said) == 2
+
+
+@pytest.mark.parametrize("bound", ["MAX_BYTES", "MAX_TENSORS"])
+def test_a_state_may_be_larger_than_a_derainer(tmp_path, monkeypatch, bound):
+    train(Line(), numbers(2), config(2), tmp_path)
+    monkeypatch.setattr(checkpoint, bound, 1)
+    assert state.load_newest(tmp_path, pytest.fail).step == 2
+    with pytest.raises(CheckpointError, match="no derainer of ours"):
+        load_tensors(newest(tmp_path))
 
 
 def test_the_state_of_other_networks_is_refused(tmp_path):

@@ -94,7 +94,7 @@ def load_newest(out: Path, say: Callable[[str], None]) -> Snapshot | None:
     paths = found(out)
     for path in paths:
         try:
-            tensors, metadata = load_tensors(path)
+            tensors, metadata = load_tensors(path, bounded=False)
             best = metadata["best"]
             return Snapshot(tensors, int(metadata["step"]), -math.inf if best is None else float(best))
         except (CheckpointError, KeyError, TypeError, ValueError) as error:
