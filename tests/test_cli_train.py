@@ -165,6 +165,19 @@ def test_pairs(tmp_path, folders):
     assert (tmp_path / "out" / "panel.png").exists()
 
 
+def test_pairs_with_another_clean_folder(tmp_path, folders):
+    run("rdmc", *folders["nlcl"])
+    kept = (tmp_path / "out" / "clips" / "rainy" / "00000.npy").read_bytes()
+    folder_of_pictures(tmp_path / "other", seed=9)
+    line = refusal(run("rdmc", "--rainy", "rainy", "--clean", "other"))
+    assert "was begun with --clean = ['" in line and "clean']" in line and "other']" in line
+    assert "going on from" in run("rdmc", *folders["nlcl"]).stdout
+    for path in state.found(tmp_path / "out"):
+        path.unlink()
+    assert "Reading rainy ..." in run("rdmc", "--rainy", "rainy", "--clean", "other").stdout
+    assert (tmp_path / "out" / "clips" / "rainy" / "00000.npy").read_bytes() != kept
+
+
 def test_pairs_come_from_one_folder_each(tmp_path, folders):
     line = refusal(run("rdmc", *folders["nlcl"], "--clean", "rainy"))
     assert line == "Error: pairs are matched by name; give one --rainy and one --clean."

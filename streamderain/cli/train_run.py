@@ -109,10 +109,11 @@ class Run:
         from streamderain.material import gather, gather_pairs
         from streamderain.trainers.clips import INDEX
 
-        paired = getattr(self.config.data, "pairing", "") == "paired"
+        paired = self._paired()
         for side, folders in (("rainy", self.rainy), ("clean", self.clean)):
             into = self.out / "clips" / side
-            gathered = (into / INDEX).exists() and self._known(side) == _sources(folders)
+            sources = _sources([*folders, *self.clean] if paired else folders)
+            gathered = (into / INDEX).exists() and self._known(side) == sources
             if not folders or gathered or (paired and side == "clean"):
                 continue
             click.echo(f"Reading {' and '.join(map(str, folders))} ...")
@@ -122,7 +123,7 @@ class Run:
                 found = gather_pairs(self.rainy[0], self.clean[0], into)
             else:
                 found = gather(folders, into, say=_warn)
-            write_whole(into / SOURCES, json.dumps(_sources(folders)).encode())
+            write_whole(into / SOURCES, json.dumps(sources).encode())
             click.echo(f"{side}: {found}")
 
     def _encoders(self) -> Any:
@@ -139,12 +140,19 @@ class Run:
         if not path.is_file() or not state.found(self.out):
             return
         began, now = json.loads(path.read_text(encoding="utf-8")), as_dict(self.config)
+        known = {side: self._known(side) for side in ("rainy", "clean")}
+        if self._paired() and known["rainy"] is not None:  # both folders stand beside the pairs
+            known = {"rainy": known["rainy"][:1], "clean": known["rainy"][1:] or None}
         for side, folders in (("rainy", self.rainy), ("clean", self.clean)):
-            began[f"--{side}"], now[f"--{side}"] = self._known(side), _sources(folders)
+            began[f"--{side}"], now[f"--{side}"] = known[side], _sources(folders)
         for key, value in now.items():
             if key not in FREE and value is not None and began.get(key) is not None and began[key] != value:
                 line = f"{self.out} was begun with {key} = {began[key]}, not {value}"
                 raise DerainError(f"{line}; give that again, or another --out")
+
+    def _paired(self) -> bool:
+        """Whether the two folders hold pairs, which are gathered as one side."""
+        return getattr(self.config.data, "pairing", "") == "paired"
 
     def _known(self, side: str) -> list[str] | None:
         """The folders that a side was gathered from; None where it was not."""
