@@ -98,6 +98,7 @@ def test_a_finished_training_does_nothing_more(tmp_path, folders):
 @pytest.mark.parametrize("change, told", [
     ({"train.steps": 8}, "train.steps = 6, not 8"), ({"optim.lr": 1e-3}, "optim.lr = 0.0002, not 0.001"),
     ({"features.gen_layers": (0,)}, "features.gen_layers = [0, 1], not [0]"),
+    ({"optim.disc_lr": 1e-3}, "optim.disc_lr = none, not 0.001"),
 ])
 def test_other_settings_on_the_same_folder_are_refused(tmp_path, folders, change, told):
     run("nlcl", *folders["nlcl"])
@@ -137,6 +138,20 @@ def test_what_does_not_change_the_result_may_differ(tmp_path, folders):
 def test_another_method_on_the_same_folder_is_refused(tmp_path, folders):
     run("nlcl", *folders["nlcl"])
     assert "another --out" in refusal(run("rdmc", *folders["rdmc"]))
+    line = refusal(run("nlcl_asym", *folders["nlcl"], "--set", "contrast.asymmetry=none"))
+    assert line == "Error: out was begun with method = nlcl, not nlcl_asym; give that again, or another --out."
+
+
+@pytest.mark.parametrize("method", ["nlcl", "stream"])  # the default is none, or a number
+def test_steps_left_out_are_those_of_the_beginning(tmp_path, folders, monkeypatch, method):
+    given = folders["nlcl"]
+    run(method, *given, **{"train.steps": 2})
+    kept = (tmp_path / "out" / "config.json").read_bytes()
+    monkeypatch.setitem(training.TINY, method, {k: v for k, v in training.TINY[method].items() if k != "train.steps"})
+    result = run(method, *given)
+    assert result.exit_code == 0, result.output
+    assert f"{method} for 2 steps of 2 samples" in result.stdout and "going on from" in result.stdout
+    assert (tmp_path / "out" / "config.json").read_bytes() == kept
 
 
 def test_only_damaged_states_are_told_in_one_line(tmp_path, folders):

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from streamderain.cli import train_resume
 from streamderain.cli.interrupt import Interruptions
 from streamderain.cli.progress import clock_time
 from streamderain.core.checkpoint import CheckpointError
@@ -17,14 +18,13 @@ from streamderain.errors import DerainError
 from streamderain.outputs import write_whole
 from streamderain.trainers import method_class, state
 from streamderain.trainers.clips import Clip
-from streamderain.trainers.config import as_dict, configured, read_toml
+from streamderain.trainers.config import as_dict, configured, read_toml, resolve
 from streamderain.trainers.distributed import World, joined
 from streamderain.trainers.loop import BEST, LAST, Progress, train
 
 SAY_SECONDS = 5.0
 PICTURES = 4
-SETTINGS, SOURCES = "config.json", "sources.json"
-FREE = {"train.device", "train.workers", "train.checkpoint_every"}  # may differ from those the run began with
+SOURCES = "sources.json"
 
 
 class Run:
@@ -50,9 +50,12 @@ class Run:
             flags["data.pairing"] = "rendered"
         try:
             file = read_toml(options["config_file"]) if options["config_file"] else {}
-            self.config = configured(self.kind.config_type, self._preset(), file, given, flags)
+            sources = (self._preset(), file, given, flags)
+            self.config = configured(self.kind.config_type, *sources)
+            named = {resolve(self.kind.config_type, key) for source in sources for key in source}
         except ValueError as error:
             raise DerainError(f"{error}; `streamderain train {method} --list-settings` shows all") from None
+        self._steps_given = "train.steps" in named and self.config.train.steps is not None
 
     def go(self, interruptions: Interruptions) -> None:
         """Train, tell, and end with the line that uses the result.
@@ -74,6 +77,8 @@ class Run:
                 raise DerainError(f"{self.out} could not be written any further ({error})", exit_code=4) from None
 
     def _train(self, world: World, interruptions: Interruptions) -> None:
+        if not self._steps_given and (steps := train_resume.steps(self.out)):
+            self.config = _with(self.config, steps=steps)
         if world.first:
             self._refuse_others()
             self._gather()
@@ -83,7 +88,7 @@ class Run:
         method = self.kind(self.config, clips["rainy"], clips["clean"], **extra)
         self.config = method.config = _with(self.config, steps=self.config.train.steps or _paper_steps(method, world))
         if world.first:
-            write_whole(self.out / SETTINGS, json.dumps(as_dict(self.config), indent=2).encode())
+            write_whole(self.out / train_resume.SETTINGS, json.dumps(as_dict(self.config), indent=2).encode())
             self._announce(method, world)
         told = _Told(self.out, clips["rainy"]) if world.first else None
         with interruptions.orderly():
@@ -135,20 +140,12 @@ class Run:
         return EncoderFiles(vgg, clip, stream)
 
     def _refuse_others(self) -> None:
-        """A run that goes on must have the settings and the folders that it began with."""
-        path = self.out / SETTINGS
-        if not path.is_file() or not state.found(self.out):
-            return
-        began, now = json.loads(path.read_text(encoding="utf-8")), as_dict(self.config)
+        """A run that goes on must have the method, the settings and the folders that it began with."""
         known = {side: self._known(side) for side in ("rainy", "clean")}
         if self._paired() and known["rainy"] is not None:  # both folders stand beside the pairs
             known = {"rainy": known["rainy"][:1], "clean": known["rainy"][1:] or None}
-        for side, folders in (("rainy", self.rainy), ("clean", self.clean)):
-            began[f"--{side}"], now[f"--{side}"] = known[side], _sources(folders)
-        for key, value in now.items():
-            if key not in FREE and value is not None and began.get(key) is not None and began[key] != value:
-                line = f"{self.out} was begun with {key} = {began[key]}, not {value}"
-                raise DerainError(f"{line}; give that again, or another --out")
+        folders = {"rainy": _sources(self.rainy), "clean": _sources(self.clean)}
+        train_resume.refuse_others(self.out, self.kind.name, as_dict(self.config), folders, known)
 
     def _paired(self) -> bool:
         """Whether the two folders hold pairs, which are gathered as one side."""
