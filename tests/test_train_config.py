@@ -96,6 +96,14 @@ FAITHFUL = {
 KINDS = {"nlcl": NLCLConfig, "nlcl_asym": NLCLAsymConfig, "rdmc": RDMCConfig, "cclgan": CCLGANConfig}
 
 
+@pytest.mark.parametrize("kind, size, told", [
+    (CCLGANConfig, 34, "a multiple of 4, such as 32"), (RDMCConfig, 100, "a multiple of 16, such as 96"),
+])
+def test_a_crop_that_the_network_cannot_halve(kind, size, told):
+    with pytest.raises(ValueError, match=f"crop_size is {size}; it must be {told}"):
+        configured(kind, {"crop_size": size})
+
+
 @pytest.mark.parametrize("number, method", list(enumerate(KINDS)))
 @pytest.mark.parametrize("key", FAITHFUL)
 def test_defaults_are_the_papers(number, method, key):

@@ -21,7 +21,7 @@ from streamderain.core.ratio import ContrastiveRatioLoss
 from streamderain.core.single_frame import SingleFrameDerainer
 
 from .clips import Clip
-from .config import OptimConfig, TrainConfig, at_least
+from .config import OptimConfig, TrainConfig, at_least, multiple_of
 from .frozen import EncoderFiles, Space, perceptual_space, semantic_space
 from .loop import Batch, Group, Player
 from .pictures import DataConfig, Pictures, apart
@@ -144,6 +144,9 @@ class CCLGANConfig:
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+
+    def __post_init__(self) -> None:
+        multiple_of("crop_size", self.data.crop_size, 4)  # the translators halve it twice
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,12 @@ def at_least(name: str, value: float, least: float) -> None:
         raise ValueError(f"{name} is {value}; it must be at least {least}")
 
 
+def multiple_of(name: str, value: int, unit: int) -> None:
+    """Raise ValueError where a network that halves its picture some times cannot take a size."""
+    if value % unit:
+        raise ValueError(f"{name} is {value}; it must be a multiple of {unit}, such as {value // unit * unit or unit}")
+
+
 def _hints(kind: type) -> dict[str, Any]:
     """Every dotted key and its type."""
     found: dict[str, Any] = {}

@@ -18,7 +18,7 @@ from streamderain.core.ratio import ContrastiveRatioLoss
 from streamderain.core.single_frame import SingleFrameDerainer
 
 from .clips import Clip
-from .config import OptimConfig, TrainConfig
+from .config import OptimConfig, TrainConfig, multiple_of
 from .frozen import EncoderFiles, perceptual_space
 from .loop import Batch, Group, Player
 from .pictures import DataConfig, Pictures, apart
@@ -94,6 +94,9 @@ class RDMCConfig:
     optim: SearchOptimConfig = field(default_factory=SearchOptimConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+
+    def __post_init__(self) -> None:
+        multiple_of("crop_size", self.data.crop_size, 16)  # the network halves it four times
 
 
 class RDMC:
