@@ -96,6 +96,29 @@ FAITHFUL = {
 KINDS = {"nlcl": NLCLConfig, "nlcl_asym": NLCLAsymConfig, "rdmc": RDMCConfig, "cclgan": CCLGANConfig}
 
 
+@pytest.mark.parametrize("kind, key, value, told", [
+    (StreamTrainingConfig, "max_motion", "0", "max_motion is 0.0; it must be at least 0.3"),
+    (StreamTrainingConfig, "scales", "0,1", "scales is .*; it must be two rising numbers above 0"),
+    (StreamTrainingConfig, "scales", "2,1", "scales is .*; it must be two rising numbers above 0"),
+    *((kind, "contrast.dim", "0", "dim is 0; it must be at least 1") for kind in (NLCLConfig, CCLGANConfig)),
+    *((kind, key, "", f"{key} is empty; it must name at least one")
+      for kind in (NLCLConfig, CCLGANConfig) for key in ("disc_layers", "gen_layers")),
+    (NLCLConfig, "steps", float("inf"), "steps is inf; it must be a whole number or none"),
+    (NLCLConfig, "batch_size", float("inf"), "batch_size is inf; it must be a whole number"),
+    (NLCLConfig, "seed", str(2**64 - 1), "seed is 18446744073709551615; it must be less than 2.63"),
+    (NLCLConfig, "seed", 2**64, "seed is 18446744073709551616; it must be less than 2.63"),
+    (NLCLConfig, "optim.lr", "nan", "optim.lr is 'nan'; it must be a number"),
+    (NLCLConfig, "optim.lr", 10**400, "optim.lr is 10*; it must be a number"),
+])
+def test_a_value_that_would_break_a_training_later(kind, key, value, told):
+    with pytest.raises(ValueError, match=told):
+        configured(kind, {key: value})
+
+
+def test_a_large_seed_is_kept_exactly():
+    assert configured(NLCLConfig, {"seed": str(2**63 - 1)}).train.seed == 2**63 - 1
+
+
 @pytest.mark.parametrize("kind, size, told", [
     (CCLGANConfig, 34, "a multiple of 4, such as 32"), (RDMCConfig, 100, "a multiple of 16, such as 96"),
 ])

@@ -21,7 +21,7 @@ from streamderain.core.ratio import ContrastiveRatioLoss
 from streamderain.core.single_frame import SingleFrameDerainer
 
 from .clips import Clip
-from .config import OptimConfig, TrainConfig, at_least, multiple_of
+from .config import OptimConfig, TrainConfig, at_least, multiple_of, not_empty
 from .frozen import EncoderFiles, Space, perceptual_space, semantic_space
 from .loop import Batch, Group, Player
 from .pictures import DataConfig, Pictures, apart
@@ -107,6 +107,9 @@ class ContrastConfig:
     temperature: float = 0.07
     dim: int = 256
 
+    def __post_init__(self) -> None:
+        at_least("dim", self.dim, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class SamplerConfig:
@@ -126,6 +129,10 @@ class FeatureConfig:
 
     gen_layers: tuple[int, ...] = (4, 8, 12)
     disc_layers: tuple[int | Literal["image"], ...] = ("image", 3, 7)
+
+    def __post_init__(self) -> None:
+        for name in ("disc_layers", "gen_layers"):
+            not_empty(name, getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)

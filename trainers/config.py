@@ -56,6 +56,8 @@ class TrainConfig:
             at_least(name, getattr(self, name), 1)
         for name in ("decay_epochs", "warmup", "clip", "workers", "seed"):
             at_least(name, getattr(self, name), 0)
+        if self.seed >= 2**63:
+            raise ValueError(f"seed is {self.seed}; it must be less than 2^63")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema is {self.ema}; it must be 0 or more and less than 1")
 
@@ -154,6 +156,12 @@ def at_least(name: str, value: float, least: float) -> None:
         raise ValueError(f"{name} is {value}; it must be at least {least}")
 
 
+def not_empty(name: str, value: tuple[Any, ...]) -> None:
+    """Raise ValueError where a setting must list something."""
+    if not value:
+        raise ValueError(f"{name} is empty; it must name at least one")
+
+
 def multiple_of(name: str, value: int, unit: int) -> None:
     """Raise ValueError where a network that halves its picture some times cannot take a size."""
     if value % unit:
@@ -172,7 +180,7 @@ def _as(hint: Any, value: Any, name: str) -> Any:
     """The value in the type of its field."""
     try:
         return _converted(hint, value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last: infinity as a whole number
         raise ValueError(f"{name} is {value!r}; it must be {_words(hint)}") from None
 
 
@@ -194,6 +202,8 @@ def _converted(hint: Any, value: Any) -> Any:
         if value is None or value == "none":
             return None
     elif hint in (int, float):
+        if hint is int and isinstance(value, (int, str)) and not isinstance(value, bool):
+            return int(value)  # exact, however large
         if not isinstance(value, bool):
             number = hint(value)
             if number == float(value):  # int(2.5) would pass in silence; nan fails too
@@ -207,7 +217,7 @@ def _first_that_fits(kinds: tuple[Any, ...], value: Any) -> Any:
     for kind in kinds:
         try:
             return _converted(kind, value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
     raise ValueError(value)
 

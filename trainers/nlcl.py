@@ -21,7 +21,7 @@ from streamderain.core.patches import PatchSampler, read_features
 from streamderain.core.single_frame import SingleFrameDerainer
 
 from .clips import Clip
-from .config import OptimConfig, TrainConfig, at_least
+from .config import OptimConfig, TrainConfig, at_least, not_empty
 from .loop import Batch, Group, Player
 from .pictures import DataConfig, Pictures, apart
 from .validation import Validation
@@ -102,6 +102,9 @@ class ContrastConfig:
     temperature: float = 0.07
     dim: int = 256
 
+    def __post_init__(self) -> None:
+        at_least("dim", self.dim, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class SamplerConfig:
@@ -147,6 +150,10 @@ class FeatureConfig:
 
     disc_layers: tuple[Tap, ...] = (0, 3, 7, 11)
     gen_layers: tuple[int, ...] = (0, 2, 4, 8, 12)
+
+    def __post_init__(self) -> None:
+        for name in ("disc_layers", "gen_layers"):
+            not_empty(name, getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from .clips import Clip
 from .config import at_least
 
 CASES = ("file", "live", "photo")
+SLOWEST = 0.3  # pixels that what moves goes in one frame at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class RenderedConfig:
         frames: frames of a sample.
         case_shares: how often they are derained looking one ahead, looking back only, and as so many single photos.
         standing: share of photos that are seen by a camera that stands.
-        max_motion: pixels a photo moves in one frame at most before the others.
+        max_motion: pixels a photo moves in one frame at most before the others; standing = 1 lets none move.
         search_radius: window of the search, pixels.
         structures: share of photos with thin things drawn into the scene that could be taken for rain.
         passing: share of samples in which such things pass before the scene.
@@ -67,6 +68,9 @@ class RenderedConfig:
         if self.crop_size % 8 or self.crop_size < 32:
             raise ValueError(f"crop_size is {self.crop_size}; it must be a multiple of 8, at least 32")
         at_least("frames", self.frames, 1)
+        at_least("max_motion", self.max_motion, SLOWEST)
+        if not 0 < self.scales[0] <= self.scales[1]:
+            raise ValueError(f"scales is {self.scales}; it must be two rising numbers above 0")
         if len(self.case_shares) != len(CASES) or abs(sum(self.case_shares) - 1) > 1e-6:
             raise ValueError(f"case_shares is {self.case_shares}; it must be {len(CASES)} shares that add up to 1")
 
@@ -144,7 +148,7 @@ class RenderedRain(Dataset[dict[str, Tensor]]):
         photo = scenery.vary(self.photos[rng.integers(len(self.photos))].frames[0], self.config.crop_size, rng)
         drawn = structures.draw if rng.random() < self.config.structures else None
         stands = rng.random() < self.config.standing
-        speed = 0.0 if stands else float(np.exp(rng.uniform(np.log(0.3), np.log(self.config.max_motion))))
+        speed = 0.0 if stands else float(np.exp(rng.uniform(np.log(SLOWEST), np.log(self.config.max_motion))))
         return motion.moved_photo(photo, self.config.crop_size, count, speed, rng, drawn)
 
     def _rain_over(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
