@@ -1,9 +1,11 @@
 """`streamderain train` from the command line: from folders to weights, on again, and what it refuses in one line."""
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -128,6 +130,17 @@ def test_folders_are_read_again_where_no_state_holds_on_to_them(tmp_path, folder
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path, folders):
     (tmp_path / "file").write_text("in the way")
     assert "file/out cannot be made (Not a directory)" in refusal(run("nlcl", *folders["nlcl"], out="file/out"))
+
+
+def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path, folders, monkeypatch):
+    def read_only(*, dir):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(dir))
+
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)  # a mode would not hold back root
+    result = run("nlcl", *folders["nlcl"])
+    assert refusal(result) == "Error: out cannot be written (Permission denied); choose another folder."
+    assert "Reading" not in result.stdout
 
 
 def test_what_does_not_change_the_result_may_differ(tmp_path, folders):

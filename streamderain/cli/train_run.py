@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,11 @@ class Run:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DerainError(f"{self.out} cannot be made ({error.strerror}); choose another folder") from None
+        try:
+            with tempfile.TemporaryFile(dir=self.out):  # now, and not after an hour of reading material
+                pass
+        except OSError as error:
+            raise DerainError(f"{self.out} cannot be written ({error.strerror}); choose another folder") from None
         with joined(self.config.train.device) as (world, device):
             self.config = _with(self.config, device=device)
             try:
