@@ -143,6 +143,21 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(tmp_path, folders, m
     assert "Reading" not in result.stdout
 
 
+def test_two_trainings_in_one_folder(tmp_path, folders):
+    (tmp_path / "out").mkdir()
+    code = ("import sys; from pathlib import Path; from streamderain.cli.train_lock import alone\n"
+            "with alone(Path('out')): print('held', flush=True); sys.stdin.read()")  # fmt: skip
+    other = subprocess.Popen([sys.executable, "-c", code], env=python_path(), stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, text=True)  # fmt: skip
+    assert other.stdout.readline() == "held\n"
+    result = run("nlcl", *folders["nlcl"])
+    assert refusal(result) == "Error: another training works in out; wait for its end or give another --out."
+    assert "Reading" not in result.stdout
+    other.kill()
+    other.communicate()
+    assert run("nlcl", *folders["nlcl"], **{"train.steps": 1}).exit_code == 0
+
+
 def test_what_does_not_change_the_result_may_differ(tmp_path, folders):
     run("nlcl", *folders["nlcl"])
     assert run("nlcl", *folders["nlcl"], **{"train.checkpoint_every": 4}).exit_code == 0

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 from streamderain.cli import train_resume
 from streamderain.cli.interrupt import Interruptions
 from streamderain.cli.progress import clock_time
+from streamderain.cli.train_lock import alone
 from streamderain.core.checkpoint import CheckpointError
 from streamderain.engine import resolve_device
 from streamderain.errors import DerainError
@@ -76,7 +78,8 @@ class Run:
         with joined(self.config.train.device) as (world, device):
             self.config = _with(self.config, device=device)
             try:
-                self._train(world, interruptions)
+                with alone(self.out) if world.first else nullcontext():
+                    self._train(world, interruptions)
             except (CheckpointError, ValueError) as error:
                 raise DerainError(str(error)) from None
             except OSError as error:
