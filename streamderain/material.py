@@ -143,7 +143,8 @@ def _glance(frame: np.ndarray) -> np.ndarray:
     share = GLANCE / max(green.shape)
     if share >= 1:
         return green
-    return cv2.resize(green, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    H, W = (max(1, round(side * share)) for side in green.shape)  # a strip keeps a row
+    return cv2.resize(green, (W, H), interpolation=cv2.INTER_AREA)
 
 
 def _rgb(frame: Frame) -> np.ndarray:

@@ -156,3 +156,14 @@ def test_a_picture_without_partner_is_refused(tmp_path):
     put(tmp_path / "clean" / "2.png", scene(0))
     with pytest.raises(DerainError, match=r"1\.png has no partner"):
         gather_pairs(tmp_path / "rainy", tmp_path / "clean", tmp_path / "out")
+
+
+@pytest.mark.parametrize("shape", [(32, 20600), (20600, 32)])
+def test_strips_are_material_too(tmp_path, shape):
+    (tmp_path / "strips").mkdir()
+    rising = np.linspace(0, 250, max(shape)).reshape([side if side == max(shape) else 1 for side in shape])
+    for name, picture in (("a", rising), ("b", rising), ("c", 250 - rising)):
+        rgb = np.broadcast_to(picture.astype(np.uint8)[..., None], (*shape, 3))
+        Image.fromarray(np.ascontiguousarray(rgb)).save(tmp_path / "strips" / f"{name}.png")
+    found = gather([tmp_path / "strips"], tmp_path / "into", say=pytest.fail)
+    assert (found.shots, found.photos) == (1, 1)  # seen whole, a strip is one row: still enough to tell scenes apart
