@@ -18,7 +18,7 @@ from training import assert_same_run, folder_of_pictures, newest, python_path, s
 from streamderain.cli import main, train_run
 from streamderain.core.checkpoint import load_generator, load_tensors
 from streamderain.trainers import METHODS, log, method_class, state
-from streamderain.trainers.config import as_dict
+from streamderain.trainers.config import as_dict, configured
 from streamderain.trainers.loop import BEST
 
 
@@ -244,7 +244,10 @@ def test_all_settings_are_listed(method):
     result = CliRunner().invoke(main, ["train", method, "--list-settings"])
     assert result.exit_code == 0
     listed = dict(line.split(" = ", 1) for line in result.stdout.splitlines())
-    assert listed.keys() == as_dict(method_class(method).config_type()).keys()
+    kind = method_class(method).config_type
+    assert listed.keys() == as_dict(kind()).keys()
+    assert configured(kind, listed) == kind()  # each is written as --set takes it
+    assert "None" not in listed.values() and listed["optim.disc_lr"] == "none"
 
 
 def test_the_nearest_setting_is_named(folders):

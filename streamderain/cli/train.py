@@ -65,10 +65,16 @@ def _lister(method: str) -> Callable[[click.Context, click.Parameter, bool], Non
             from streamderain.trainers.config import as_dict
 
             for key, value in as_dict(method_class(method).config_type()).items():
-                click.echo(f"{key} = {','.join(map(str, value)) if isinstance(value, list) else value}")
+                click.echo(f"{key} = {_as_set_takes_it(value)}")
             ctx.exit()
 
     return show
+
+
+def _as_set_takes_it(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_as_set_takes_it, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 def _add(method: str, text: str) -> None:
