@@ -109,3 +109,16 @@ def test_the_rung_is_always_one_of_the_rungs(story):
         tally, changed = window(made, tally, shown=shown, lost=lost, busy=busy, frame_seconds=frame_seconds)
         assert made.rung in made.rungs and changed == (made.rung != before)
         assert abs(made.rungs.index(made.rung) - made.rungs.index(before)) <= 1
+
+
+def test_a_network_that_was_refused_is_passed_by_and_no_wish_exceeded():
+    made, tally = ladder(profiles=("tiny", "realtime", "quality")), Tally()
+    made.follow("realtime")
+    made.refuse(made.rungs[2], tally)
+    for _ in range(30):
+        tally, changed = window(made, tally, shown=75, lost=0, busy=0.0)
+        assert not changed
+    made.follow("auto")
+    made.refuse(made.rungs[1], tally)  # tiny, in all its sizes
+    tally, changed = window(made, tally, shown=0, lost=75, busy=1.0)
+    assert not changed and made.rung.profile == "realtime"

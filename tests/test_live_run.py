@@ -8,6 +8,7 @@ import pytest
 from fake_device import moved
 from live_fakes import FakeCamera, FakeClock, FakeNetwork, FakeOutput, captured, make_frame
 
+from streamderain.errors import DerainError
 from streamderain.live.controls import Controls, Settings
 from streamderain.live.ladder import rungs_of
 from streamderain.live.moments import Captured
@@ -203,6 +204,28 @@ def test_a_profile_that_cannot_be_loaded_leaves_the_camera_running(monkeypatch):
     assert bench.run.failure is None and len(bench.output.pictures) == 203
     told = "realtime cannot be had now (CUDA out of memory); tiny goes on"
     assert [line for line in bench.lines if "out of memory" in line] == [told]
+
+
+@pytest.mark.parametrize("refused, goes_on", [({"tiny"}, "no deraining"), ({"realtime"}, "tiny at 1/2 size")])
+def test_a_step_down_to_a_network_that_cannot_be_loaded_is_tried_once(monkeypatch, refused, goes_on):
+    start = {"tiny": "realtime", "realtime": "quality"}[min(refused)]
+    bench = Bench(
+        profiles=("tiny", "realtime", "quality"), settings=Settings(profile=start),
+        seconds=lambda profile, scale: 0.1 if (profile, scale) == ("tiny", 2) else 0.6,
+    )  # fmt: skip
+    take = bench.networks.take
+
+    def scarce(rung):
+        if rung.profile in refused:
+            raise DerainError("the file is damaged")
+        return take(rung)
+
+    monkeypatch.setattr(bench.networks, "take", scarce)
+    for _ in range(40):
+        bench.line_up(1)
+    bench.go()
+    assert bench.run.failure is None and str(bench.run._rung) == goes_on
+    assert len([line for line in bench.lines if "cannot be had" in line]) == 1
 
 
 def test_auto_steps_down_before_more_is_dropped_than_shown():

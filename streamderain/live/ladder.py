@@ -88,6 +88,7 @@ class Ladder:
     _since: Tally = field(default_factory=Tally, init=False)
     _slow: int = field(default=0, init=False)
     _barred: dict[Rung, tuple[float, float]] = field(default_factory=dict, init=False)
+    _refused: dict[str | None, float] = field(default_factory=dict, init=False)  # profiles, until when
 
     def __post_init__(self) -> None:
         self.rung = self._named(self.start)
@@ -98,6 +99,7 @@ class Ladder:
             return False
         self._wish, before = wish, self.rung
         self._barred.clear()
+        self._refused.clear()
         self.rung = self._named(self.start if wish == "auto" else wish)
         self.reason = "as asked"
         return self.rung != before
@@ -107,8 +109,8 @@ class Ladder:
         self._since, self._slow = tally, 0
 
     def refuse(self, before: Rung, tally: Tally) -> None:
-        """The present rung cannot be taken: stay on the one before, and try that one much later."""
-        self._barred[self.rung] = tally.at + _MOST_BARRED_SECONDS, _MOST_BARRED_SECONDS
+        """The present rung cannot be taken: stay on the one before, and try that one's network much later."""
+        self._refused[self.rung.profile] = tally.at + _MOST_BARRED_SECONDS
         self.rung = before
         self.begin(tally)
 
@@ -121,7 +123,8 @@ class Ladder:
         """
         self._slow = self._slow + 1 if frame_seconds > self.max_latency_s else 0
         if self._slow >= _LEAST_LATE and self.rung is not PASSING:
-            self._step(+1, tally, f"a frame takes {1000 * frame_seconds:.0f} ms, more than the latency allowed")
+            reason = f"a frame takes {1000 * frame_seconds:.0f} ms, more than the latency allowed"
+            self._step(self._next(+1, tally), tally, reason)
             return True
         seconds, shown, lost = tally.at - self._since.at, tally.shown - self._since.shown, tally.lost - self._since.lost
         if seconds < WINDOW_SECONDS or shown + lost < _LEAST_FRAMES:
@@ -131,31 +134,34 @@ class Ladder:
         return self._step_down(tally, shown, lost) or (not lost and self._step_up(tally, busy))
 
     def _step_down(self, tally: Tally, shown: int, lost: int) -> bool:
-        last = self.rung is PASSING or self.rungs[self.rungs.index(self.rung) + 1] is PASSING
-        if self._wish != "auto" or last or lost <= _MOST_DROPPED * (shown + lost):
+        below = self._next(+1, tally)
+        if self._wish != "auto" or below in (PASSING, self.rung) or lost <= _MOST_DROPPED * (shown + lost):
             return False
-        self._step(+1, tally, f"{lost} of {shown + lost} frames could not be shown")
+        self._step(below, tally, f"{lost} of {shown + lost} frames could not be shown")
         return True
 
     def _step_up(self, tally: Tally, busy: float) -> bool:
-        place = self.rungs.index(self.rung)
-        if place <= (0 if self._wish == "auto" else self.rungs.index(self._named(self._wish))):
-            return False
-        above = self.rungs[place - 1]
+        above = self._next(-1, tally)
         free_at, _ = self._barred.get(above, (0.0, 0.0))
         expected = busy * above.cost / self.rung.cost if self.rung.cost else 0.0
-        if tally.at < free_at or expected > _SPARE:
+        if above is self.rung or tally.at < free_at or expected > _SPARE:
             return False
-        self._step(-1, tally, f"the machine had {100 * (1 - busy):.0f} % of its time to spare")
+        self._step(above, tally, f"the machine had {100 * (1 - busy):.0f} % of its time to spare")
         return True
 
-    def _step(self, by: int, tally: Tally, reason: str) -> None:
-        if by > 0:
+    def _next(self, by: int, tally: Tally) -> Rung:
+        """The next rung up (-1) or down (+1) whose network was not refused of late; the present one at the end."""
+        place = self.rungs.index(self.rung)
+        top = 0 if self._wish == "auto" else self.rungs.index(self._named(self._wish))
+        way = self.rungs[place + 1 :] if by > 0 else self.rungs[top:place][::-1]
+        return next((rung for rung in way if tally.at >= self._refused.get(rung.profile, 0.0)), self.rung)
+
+    def _step(self, rung: Rung, tally: Tally, reason: str) -> None:
+        if rung.cost < self.rung.cost:
             _, wait = self._barred.get(self.rung, (0.0, _BARRED_SECONDS / 2))
             wait = min(2 * wait, _MOST_BARRED_SECONDS)
             self._barred[self.rung] = tally.at + wait, wait
-        self.rung = self.rungs[self.rungs.index(self.rung) + by]
-        self.reason = reason
+        self.rung, self.reason = rung, reason
         self.begin(tally)
 
     def _named(self, profile: str) -> Rung:
