@@ -105,6 +105,14 @@ def test_any_name_of_an_output_survives(clock, name):
     assert value(status, "output_taken_total", output=name) == 1
 
 
+def test_names_that_are_no_utf8_are_told_too(clock):
+    status = Status("cam", clock)
+    status.add_output("record g\udce4rten.mkv").taken = 1
+    status.describe_network(profile="n\udce4tz", scale=1, device="cpu", precision="bf16")
+    assert value(status, "output_taken_total", output=r"record g\udce4rten.mkv") == 1
+    assert value(status, "network_info", profile=r"n\udce4tz", scale="1", device="cpu", precision="bf16") == 1
+
+
 def test_there_are_counters_and_no_rates(clock):
     names = {name for name, _ in read(Status("cam", clock), "garden")}
     assert not [name for name in names if "rate" in name or "fps" in name or "per_second" in name]

@@ -69,7 +69,7 @@ class _Collector:
         names = [*self._labels, *(samples[0][0] if samples else {})]
         family = kind(f"streamderain_{name}", text, labels=names)
         for labels, value in samples:
-            family.add_metric([*self._labels.values(), *labels.values()], value)
+            family.add_metric([*self._labels.values(), *map(_readable, labels.values())], value)
         return family
 
     def _latency(self, histogram: Histogram) -> Metric:
@@ -82,6 +82,11 @@ class _Collector:
             buckets.append((bound, below))
         family.add_metric(list(self._labels.values()), buckets, histogram.total)
         return family
+
+
+def _readable(value: str) -> str:
+    """A label as UTF-8 can hold it: a file's name may be any bytes, and those that are no text are shown as such."""
+    return value.encode(errors="backslashreplace").decode()
 
 
 def _distinct(names: list[str]) -> list[str]:
