@@ -106,6 +106,25 @@ def test_a_token_cannot_be_guessed_quickly(serve, way):
     assert fetch(page, "health")[0] == 503
 
 
+@pytest.mark.parametrize("kind, body", [
+    ("application/x-www-form-urlencoded", b"token=\xe4\xff"),
+    ("application/x-www-form-urlencoded; charset=no", b"token=a"),
+    ("multipart/form-data", b"token"), ("multipart/form-data; boundary=x", b"--x\r\ntoken"),
+    ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="token"\r\n\r\n\xff\r\n--x--'),
+])  # fmt: skip
+def test_a_form_that_cannot_be_read_is_a_wrong_token(serve, kind, body):
+    page = serve(token=TOKEN)
+    headers = {"Origin": page.url.rstrip("/"), "Content-Type": kind}
+    assert fetch(page, "login", "POST", data=body, headers=headers)[0] == 401
+
+
+def test_a_token_of_any_bytes_lets_in(serve):
+    page = serve(token="gehe\udce4m-\udcff-123")
+    line = "Authorization: Bearer gehe\xe4m-\xff-123"
+    with line_to(page, request("/api/status", line, f"Cookie: streamderain_{page.port}=wrong")) as line:
+        assert status_of(line) == 200
+
+
 def test_the_login_page_says_what_is_wrong_and_looks_like_the_others(serve):
     page = serve(token=TOKEN)
     origin = {"Origin": page.url.rstrip("/")}

@@ -128,7 +128,11 @@ async def _judge(request: web.Request, token: str) -> web.Response | None:
 
 
 async def _login(request: web.Request) -> web.Response:
-    refusal = await _judge(request, str((await request.post()).get("token", "")))
+    try:
+        token = str((await request.post()).get("token", ""))
+    except (ValueError, LookupError, AssertionError):  # what aiohttp makes of a form that it cannot read
+        token = ""
+    refusal = await _judge(request, token)
     if refusal is None:
         return _welcome(request)
     page = _files().get("login.html", _COMPLAINT).replace(_COMPLAINT, (refusal.text or "").encode())

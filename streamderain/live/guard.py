@@ -57,7 +57,7 @@ class Guard:
         """What a browser keeps instead of the token, None without one."""
         if self._token is None:
             return None
-        return hmac.new(self._token.encode(), b"streamderain page", hashlib.sha256).hexdigest()
+        return hmac.new(_bytes(self._token), b"streamderain page", hashlib.sha256).hexdigest()
 
     def refuse(self, method: str, headers: Mapping[str, str]) -> Refusal | None:
         """Whether a request comes from where it claims, whoever sends it; None where all is well.
@@ -110,7 +110,11 @@ class Guard:
 
 def _same(given: str, right: str) -> bool:
     """In the same time wherever they differ; what is given may hold bytes that are no text."""
-    return hmac.compare_digest(*(word.encode("utf-8", "backslashreplace") for word in (given, right)))
+    return hmac.compare_digest(_bytes(given), _bytes(right))
+
+
+def _bytes(word: str) -> bytes:
+    return word.encode("utf-8", "backslashreplace")
 
 
 def is_loopback(host: str) -> bool:
