@@ -283,6 +283,23 @@ def test_sound_heard_before_the_first_frame_makes_a_track_and_false_makes_none(t
         assert bool(read(recorded(folder)[0])[2]) == sound
 
 
+def test_sound_that_comes_later_begins_a_segment_with_it(tmp_path, status):
+    output = Broadcast([Recording(tmp_path / "a.mkv")], status=status)
+    for number in range(40):
+        if number == 10:
+            status.opened(session(2, sound=(48000, 1)))
+        if 11 <= number < 20 or number >= 30:  # the connection between them has none again
+            output.hear(tone(0.04, at=number / 25, session=2))
+        show(output, make_frame(number, width=64, height=48))
+    output.close()
+    found = [read(path) for path in sorted(recorded(tmp_path), key=lambda path: path.stat().st_mtime_ns)]
+    assert [(len(times), bool(spoken)) for times, _, spoken, _ in found] == [(11, False), (29, True)]
+    assert np.abs(found[1][3][0, 48000 * 8 // 10 :]).max() > 0.3
+    assert [event.text for event in status.events if event.kind == "sound"] == [
+        "the camera now sends sound: recordings and pushes begin anew, with it"
+    ]
+
+
 def test_another_size_is_another_segment(tmp_path, status):
     output = Broadcast([Recording(tmp_path / "a.mkv")], status=status)
     for number in range(20):

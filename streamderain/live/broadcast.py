@@ -27,7 +27,7 @@ class Broadcast:
 
     With a push, the stream keeps its first size, and frames of another size are fitted into it; receivers would lose
     the stream otherwise. With recordings only, another size begins another segment. The sound of the first frame's
-    session decides whether there is a sound track.
+    session decides whether there is a sound track; sound that comes later begins recordings and pushes anew, once.
 
     Args:
         records, pushes: where the stream goes.
@@ -101,10 +101,8 @@ class Broadcast:
         try:
             if isinstance(item, Shown):
                 self._picture(item.after)
-            elif self._encoder is not None:
-                self._give(self._encoder.sound(item))
             else:
-                self._early.append(item)
+                self._hear(item)
         except TROUBLE as error:
             self._broken(error)
             self._missed(isinstance(item, Shown))
@@ -124,6 +122,15 @@ class Broadcast:
             self._give(self._encoder.sound(self._early.popleft()))
         self._wait = _FIRST_WAIT_S
         return None
+
+    def _hear(self, sound: Sound) -> None:
+        if self._encoder is not None and self._encoder.tracks.sound is None:
+            self._status.tell("sound", "the camera now sends sound: recordings and pushes begin anew, with it")
+            self._end_encoder()  # a file or stream that has begun gets no further track
+        if self._encoder is None:
+            self._early.append(sound)
+        else:
+            self._give(self._encoder.sound(sound))
 
     def _begin(self, frame: Frame) -> None:
         session = self._status.session
