@@ -4,6 +4,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import re
 import sys
 import threading
 
@@ -11,6 +13,7 @@ import pytest
 from live_fakes import FakeClock
 from rich.console import Console
 
+from streamderain.cli.live_run import telling
 from streamderain.cli.screen import Screen, figures
 from streamderain.live.address import Address
 from streamderain.live.journal import Journal, every, hider, take_logging, utc_now
@@ -88,6 +91,34 @@ def test_a_log_that_nobody_takes_ends_nothing():
 
     Journal(full).event("lost", "the camera is gone")
     Journal(full).status({})
+
+
+@pytest.mark.parametrize("log", ["plain", "json"])
+def test_a_log_that_nobody_reads_holds_nobody_up_and_says_what_it_lacks(monkeypatch, log):
+    reader, writer = os.pipe()
+    said, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def say():
+        with telling(log, dict, str) as teller:
+            for number in range(3000):
+                teller.event("lost", f"line {number} " + 80 * "-")
+            said.set()
+            go_on.wait(20)
+            teller.event("connected", "the last line")
+        ended.set()
+
+    with open(writer, "w") as stderr, open(reader) as pipe:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        threading.Thread(target=say, daemon=True).start()
+        in_time, lines = said.wait(20), []
+        while not any("line 999 " in line for line in lines):  # those that waited
+            lines.append(pipe.readline())
+        go_on.set()
+        while "the last line" not in lines[-1]:
+            lines.append(pipe.readline())
+        assert in_time and ended.wait(20)
+    missing = [int(found[1]) for line in lines if (found := re.search(r"(\d+) lines of this log are missing", line))]
+    assert missing and sum(missing) + sum("----" in line for line in lines) == 3000
 
 
 def test_the_time_is_utc():

@@ -1,10 +1,11 @@
 """Runs one camera, or supervises several, until they are over or interrupted, and tells how it goes."""
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +16,7 @@ from streamderain.cli.text import one_line
 from streamderain.errors import DerainError
 from streamderain.live.journal import STATUS_SECONDS, Hide, Journal, Teller, every, hider, take_logging
 from streamderain.live.options import CameraOptions, PageOptions, check_source
+from streamderain.live.outbox import Outbox
 from streamderain.live.status import Event, Status
 
 if TYPE_CHECKING:
@@ -117,9 +119,22 @@ def telling(log: LogKind, look: Callable[[], Mapping[str, Mapping[str, Any]]], h
         with Screen(look, hide=hide) as screen, _logging(screen, hide):
             yield screen
     else:
-        journal = Journal(lambda line: click.echo(one_line(line), err=True), as_json=log == "json", hide=hide)
-        with _logging(journal, hide):
-            yield journal
+        with closing(Outbox(_to_stderr)) as outbox:
+            journal = Journal(outbox.put, as_json=log == "json", hide=hide)
+            with _logging(journal, hide):
+                yield journal
+
+
+def _to_stderr(line: str) -> None:
+    """One line, past Python's buffer: a thread that hangs in it would take the end of the process with it."""
+    try:
+        descriptor = sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # none, or one that only looks like it
+        click.echo(one_line(line), err=True)
+        return
+    rest = memoryview(f"{one_line(line)}{os.linesep}".encode(errors="backslashreplace"))
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 @contextmanager

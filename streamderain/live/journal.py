@@ -64,7 +64,7 @@ class Journal:
     """Lines for a log: events for people or as JSON, and JSON for the status in both cases.
 
     Args:
-        write: takes one line, without its end.
+        write: takes one line, without its end; False says that there was no room for it, which is told later.
         as_json: whether everything is JSON.
         hide: takes secrets out.
         now: the time of day, as utc_now.
@@ -72,14 +72,14 @@ class Journal:
 
     def __init__(
         self,
-        write: Callable[[str], None],
+        write: Callable[[str], bool | None],
         *,
         as_json: bool = False,
         hide: Callable[[str], str] = mask,
         now: Callable[[], str] = utc_now,
     ) -> None:
         self._write, self._as_json, self._hide, self._now = write, as_json, hide, now
-        self._lock = threading.Lock()
+        self._lock, self._missing = threading.Lock(), 0
 
     def say(self, line: str, camera: str = "") -> None:
         """See Teller."""
@@ -102,16 +102,26 @@ class Journal:
         self._object(camera, "status", **figures, outputs=outputs)
 
     def _object(self, camera: str, event: str, **values: Any) -> None:
+        self._put(self._made(camera, event, **values))
+
+    def _made(self, camera: str, event: str, **values: Any) -> str:
         head = {"time": self._now(), "camera": camera, "event": event}
         # hidden in each value, not in the finished line: there a mask could eat the quote that ends a text
-        self._put(json.dumps({**head, **_hidden(values, self._hide)}, ensure_ascii=False))
+        return json.dumps({**head, **_hidden(values, self._hide)}, ensure_ascii=False)
 
     def _line(self, line: str) -> None:
         self._put(" ".join(self._hide(line).split()))
 
     def _put(self, line: str) -> None:
         with self._lock, suppress(OSError, ValueError):  # a log that nobody takes any more must not end a camera
-            self._write(line)
+            if self._missing and self._write(self._gap()) is not False:
+                self._missing = 0
+            if self._missing or self._write(line) is False:
+                self._missing += 1
+
+    def _gap(self) -> str:
+        text = f"{self._missing} lines of this log are missing here: nobody took them in time"
+        return self._made("", "event", kind="log", text=text) if self._as_json else f"{self._now()} {text}"
 
 
 def _hidden(value: Any, hide: Callable[[str], str]) -> Any:
