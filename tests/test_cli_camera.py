@@ -64,6 +64,12 @@ def test_with_an_output_there_is_no_page_unless_asked_for(asked, output):
     assert seen["page"] == PageOptions("127.0.0.1", 9000, token="abc", allow_hosts=("cams.example",))
 
 
+def test_snapshots_that_nobody_could_ask_for_are_refused(asked):
+    beside = ["0", "--record", "a.mkv", "--snapshots", "dir"]
+    assert "--snapshots goes with --serve or --show" in asked(*beside, code=2)
+    assert asked(*beside, "--serve", "9000")["page"] and asked(*beside, "--show")["page"] is None
+
+
 def test_options_reach_the_camera(asked, monkeypatch):
     monkeypatch.setenv("TARGET", f"rtmp://x:{CANARY}@y/z")
     seen = asked(

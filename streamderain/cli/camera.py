@@ -109,6 +109,8 @@ def command(
     check_source(camera)
     if not camera.has_output and page is None:
         page = PageOptions(next_ports=20, token=options["token"], allow_hosts=options["allow_hosts"])
+    if camera.snapshots is not None and page is None and not camera.show:
+        raise click.UsageError("--snapshots goes with --serve or --show: a picture is asked for there.")
     warnings = _in_view(ctx, source, options)
     ctx.exit(run_one(camera, page, duration=duration, log=log_kind, warnings=warnings))
 
