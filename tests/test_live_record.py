@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -296,6 +297,46 @@ def test_a_disk_that_refuses_is_told_once_and_tried_less_and_less_often(tmp_path
     assert names(tmp_path) == []
     assert (recorder.account.taken, recorder.account.dropped) == (0, 5)
     assert recorder.account.state == "failed"  # the end is missing
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an open file cannot be deleted there")
+def test_a_file_that_is_deleted_under_the_recording_is_told_and_another_begun(tmp_path):
+    folder, status, clock = tmp_path / "records", Status(), FakeClock()
+    folder.mkdir()
+    recorder = Recorder(Recording(folder / "a.mkv"), status=status, clock=clock, ask_key=lambda: None, wall=Wall())
+    packets = material(100, sound=False)
+    for packet in packets[:50]:
+        recorder.put(packet)
+    wait_until(lambda: recorder.account.taken == 50)
+    shutil.rmtree(folder)
+    clock.advance(1)
+    recorder.put(packets[50])
+    wait_until(lambda: recorder.account.state == "waiting")
+    assert [event.text.partition(";")[0] for event in status.events] == [
+        f"record {folder / 'a.mkv'} cannot be written: its file was deleted"
+    ]
+    folder.mkdir()
+    clock.advance(2)
+    wait_until(lambda: not recorder.feed._paused)
+    for packet in packets:
+        recorder.put(packet)
+    recorder.end()
+    assert recorder.join(30) and len(pts_of(*folder.iterdir())[0]) == 100
+    assert "writing again" in status.events[-1].text and len(status.events) == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="an open file cannot be deleted there")
+def test_a_file_that_is_deleted_before_the_end_is_no_recording(tmp_path):
+    recorder = Recorder(
+        Recording(tmp_path / "a.mkv"), status=Status(), clock=FakeClock(), ask_key=lambda: None, wall=Wall()
+    )
+    for packet in material(10):
+        recorder.put(packet)
+    wait_until(lambda: recorder.account.taken)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    recorder.end()
+    assert recorder.join(30) and recorder.account.state == "failed"
 
 
 def test_what_need_not_be_kept_makes_room_on_a_full_disk(tmp_path, monkeypatch):

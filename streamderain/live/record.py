@@ -208,6 +208,8 @@ class Recorder:
     def _prune(self) -> None:
         try:
             self._delete_old()
+        except FileNotFoundError:  # somebody else deletes, too
+            return
         except OSError as error:  # the recording itself goes on
             if not self._told_prune:
                 self._status.tell("record", f"{self.name}: old segments cannot be deleted: {full(error)}")

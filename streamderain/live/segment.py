@@ -1,6 +1,7 @@
 """A segment of a recording: a Matroska file that plays up to its last moment, however it ended. A door to PyAV."""
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from datetime import datetime
@@ -98,6 +99,7 @@ class NewFile:
 
     def __init__(self, path: Path) -> None:
         self._raw = open(path, "xb", buffering=0)  # noqa: SIM115
+        self._named = bool(os.fstat(self._raw.fileno()).st_nlink)  # some file systems do not say
         self.size = 0
 
     def write(self, data: bytes) -> int:
@@ -115,6 +117,8 @@ class NewFile:
 
     def sync(self) -> None:
         os.fsync(self._raw.fileno())
+        if self._named and not os.fstat(self._raw.fileno()).st_nlink:  # the system would take all that comes
+            raise FileNotFoundError(errno.ENOENT, "its file was deleted")
 
     def close(self) -> None:
         with suppress(OSError):
