@@ -95,6 +95,8 @@ def test_outputs_whose_masked_names_are_alike_stay_apart(clock):
     assert value(status, "output_working", output=name) == 1
     assert value(status, "output_dropped_total", output=name) == 1
     assert value(status, "output_restarts_total", output=name) == 2
+    status.add_output(f"{name} (2)")
+    assert value(status, "output_taken_total", output=f"{name} (2) (2)") == 0
     assert CANARY.encode() not in exposition(status)
 
 

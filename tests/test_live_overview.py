@@ -195,6 +195,11 @@ def test_merging_keeps_every_family_together():
     )
 
 
+def test_a_label_with_odd_line_ends_stays_on_its_line():
+    text = 'x{c="a\u2028b\x85c\x0cd\r"} 1\n'
+    assert merged([text]) == text
+
+
 def test_healthy_when_all_are(url):
     assert get(f"{url}health") == (200, b"ok\n")
 

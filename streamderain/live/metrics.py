@@ -1,6 +1,7 @@
 """A live run for Prometheus: counters that only rise; what to alarm on is frames out standing still."""
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -91,5 +92,8 @@ def _readable(value: str) -> str:
 
 def _distinct(names: list[str]) -> list[str]:
     """The names, numbered where several are alike: masked addresses may be, and Prometheus refuses such twins."""
-    before = [names[:index].count(name) for index, name in enumerate(names)]
-    return [f"{name} ({count + 1})" if count else name for name, count in zip(names, before, strict=True)]
+    found: list[str] = []
+    for name in names:
+        numbered = (f"{name} ({number})" if number > 1 else name for number in itertools.count(1))
+        found.append(next(each for each in numbered if each not in found))
+    return found

@@ -202,7 +202,7 @@ def merged(texts: list[str]) -> str:
     families: dict[str, tuple[list[str], list[str]]] = {}
     for text in texts:
         name = ""
-        for line in text.splitlines():
+        for line in text.split("\n"):  # a label may hold what splitlines takes for the end of a line
             if line.startswith(("# HELP ", "# TYPE ")):
                 name = line.split(" ", 3)[2]
                 heads, _ = families.setdefault(name, ([], []))
