@@ -83,6 +83,17 @@ def test_the_users_trouble_is_told_in_one_line_in_one_place(monkeypatch, raised,
     assert (result.exit_code, result.stderr, result.stdout) == (exit_code, stderr, "")
 
 
+@pytest.mark.parametrize("arguments", [
+    ["image", "{}.jpg", "out.png"], ["video", "{}.mp4", "out.mp4"], ["eval", "--clean", "{}"], ["models", "{}"],
+    ["image", "in.jpg", "out.png", "--model", "{}"],
+])  # fmt: skip
+def test_a_name_that_the_system_refuses_is_told_in_one_line(arguments):
+    result = CliRunner().invoke(main, [each.format("x" * 300) for each in arguments])
+    assert result.exit_code == 1
+    assert "cannot be used (file name too long); give another path" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_a_bug_keeps_its_traceback(monkeypatch):
     @click.command()
     def command():

@@ -1,6 +1,7 @@
 """The streamderain command: one file per subcommand, imported when it is called; the only place that prints."""
 from __future__ import annotations
 
+import errno
 import os
 from importlib import import_module
 from typing import Any
@@ -29,6 +30,10 @@ COMMANDS = {
     "doctor": "Say what works on this machine and what to do about the rest.",
     "train": "Make weights.",
 }
+
+
+# A path that the system itself refuses, already where something is only asked of it.
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG})
 
 
 class UserTrouble(click.ClickException):
@@ -65,6 +70,12 @@ class LazyGroup(click.Group):
             ctx.exit(error.exit_code)
         except DerainError as error:
             raise UserTrouble(error) from error
+        except OSError as error:
+            if error.errno not in _REFUSED or error.filename is None:
+                raise
+            path, reason = os.fsdecode(error.filename), (error.strerror or "refused").lower()
+            line = f"{path} cannot be used ({reason}); give another path or change its permissions"
+            raise UserTrouble(DerainError(line)) from error
         except KeyboardInterrupt:
             ctx.exit(130)
 
