@@ -148,21 +148,24 @@ def _pixels(path: Path, image: Image.Image, notes: list[str]) -> np.ndarray:
     """The samples of anything but TIFF; a palette is looked up, a transparent colour becomes opacity."""
     with _damage_told(path):
         image.load()  # all of it, so that a file cut short is noticed and trailing descriptions are seen
-        if image.format == "PNG" and _is_deep_png(path):
+        if image.format == "PNG" and _png_depth(path) == 16:
             return png.decode(path.read_bytes())
     mode = CONVERTED_MODES.get(image.mode, image.mode)
     if mode not in PLAIN_MODES:
         raise DerainError(f"{path} has {image.mode} pixels, not grey or RGB; convert it to RGB first.")
     if "transparency" in image.info and mode in ("L", "RGB"):
+        if image.format == "PNG" and image.mode == "L":  # Pillow spreads samples of 2 and 4 bits to 0..255, not this
+            image.info["transparency"] *= 255 // (2 ** _png_depth(path) - 1)
         mode += "A"
     if image.mode in CONVERTED_MODES:
         notes.append(f"its {'two tones' if image.mode == '1' else 'palette'} became {mode}")
     return np.asarray(image if mode == image.mode else image.convert(mode))
 
 
-def _is_deep_png(path: Path) -> bool:
+def _png_depth(path: Path) -> int:
+    """Bits of a sample."""
     with path.open("rb") as file:
-        return file.read(png.HEADER_END)[png.BIT_DEPTH_AT] == 16
+        return file.read(png.HEADER_END)[png.BIT_DEPTH_AT]
 
 
 def _tiff_pixels(path: Path, image: Any) -> np.ndarray:

@@ -155,6 +155,19 @@ def test_transparent_colour_becomes_alpha(tmp_path, dtype):
     assert frame.alpha[5, 6] == 0 and frame.alpha[0, 0] == np.iinfo(dtype).max
 
 
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+def test_a_transparent_grey_of_few_bits_becomes_alpha(tmp_path, depth):
+    grey = np.random.default_rng(depth).integers(0, 2**depth, (9, 16))
+    bits = (grey[..., None] >> np.arange(depth)[::-1] & 1).astype(np.uint8).reshape(9, -1)
+    rows = b"".join(b"\0" + row.tobytes() for row in np.packbits(bits, axis=1))
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 16, 9, depth, 0, 0, 0, 0)), (b"tRNS", struct.pack(">H", 1)),
+              (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    (tmp_path / "in.png").write_bytes(png.SIGNATURE + b"".join(png._packed(*chunk) for chunk in chunks))
+    frame = photos.read(tmp_path / "in.png")
+    assert_array_equal(frame.planes[0], grey * (255 // (2**depth - 1)))
+    assert_array_equal(frame.alpha, np.where(grey == 1, 0, 255))
+
+
 def test_palette_is_looked_up_and_said(tmp_path):
     image = Image.fromarray(noise(np.uint8, 3)).quantize(16)
     image.save(tmp_path / "in.png")
