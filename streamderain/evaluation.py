@@ -16,6 +16,8 @@ from streamderain.core import metrics
 from streamderain.core.colour import to_rgb
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
+from streamderain.sinks import damage
+from streamderain.source import VideoSource
 from streamderain.video import open_video
 
 IDENTICAL_DB = 100.0  # stands for the infinite PSNR of identical pictures, so that means and JSON stay finite
@@ -122,7 +124,8 @@ def evaluate_video(derainer: FrameDerainer, rainy: Path | None, clean: Path, *, 
         live: withhold the following frame, as a camera does.
 
     Raises:
-        DerainError: other sizes or lengths on the two sides.
+        DerainError: other sizes on the two sides; or, after the last sample there is, other lengths or an input
+            that is damaged or short (exit code 3).
     """
     derainer.reset()
     past: Sample | None = None
@@ -159,14 +162,24 @@ def _frame_pairs(rainy: Path | None, clean: Path) -> Iterator[tuple[Frame, Frame
     try:
         if rainy is None:
             yield from ((frame, frame) for frame in truth)
+            _refuse_damage({clean: truth})
             return
         source = open_video(rainy)
         try:
             yield from _of_one_length(source, truth, rainy, clean)
+            _refuse_damage({rainy: source, clean: truth})
         finally:
             source.close()
     finally:
         truth.close()
+
+
+def _refuse_damage(sources: dict[Path, VideoSource]) -> None:
+    """Concealed frames are no truth, and a frame that fell out on both sides is in no figure."""
+    for path, source in sources.items():
+        if faults := damage(source):
+            line = f"{path} is damaged or short: {', '.join(faults)}; the figures are of what could be read"
+            raise DerainError(line, exit_code=3)
 
 
 def _of_one_length(
@@ -181,14 +194,20 @@ def _of_one_length(
 
 
 def _with_following(pairs: Iterable[tuple[Frame, Frame]]) -> Iterator[tuple[Frame, Frame | None, Frame]]:
-    """(rainy, the rainy frame after it or None, clean)."""
+    """(rainy, the rainy frame after it or None, clean); an error of the pairs comes after the last one."""
     held: tuple[Frame, Frame] | None = None
-    for pair in pairs:
-        if held is not None:
-            yield held[0], pair[0], held[1]
-        held = pair
+    end: DerainError | None = None
+    try:
+        for pair in pairs:
+            if held is not None:
+                yield held[0], pair[0], held[1]
+            held = pair
+    except DerainError as error:
+        end = error
     if held is not None:
         yield held[0], None, held[1]
+    if end is not None:
+        raise end
 
 
 def _sample(name: str, rainy: Frame, output: Frame, clean: Frame) -> Sample:

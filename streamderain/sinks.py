@@ -101,10 +101,7 @@ class VideoSink:
             raise
         missing = self._source.frames - self.frames
         faults = [f"{missing} frames were lost on the way"] if missing > 0 else []
-        if self._source.corrupt:
-            faults.append(f"{self._source.corrupt} damaged frames or packets")
-        if self._source.shortfall:
-            faults.append(self._source.shortfall)
+        faults += damage(self._source)
         if faults:
             name = self._source.path or "stdin"
             lines = ", ".join(faults)
@@ -113,6 +110,12 @@ class VideoSink:
     def abort(self) -> None:
         """Close without completing; what is finished is kept under a name that says so (`partial`)."""
         self.partial = self._writer.abort(keep=self.frames > 0)
+
+
+def damage(source: VideoSource) -> list[str]:
+    """What was wrong with an input that has been read to its end, in words."""
+    faults = [f"{source.corrupt} damaged frames or packets"] if source.corrupt else []
+    return [*faults, source.shortfall] if source.shortfall else faults
 
 
 class _Pictures:

@@ -1,4 +1,5 @@
 """`streamderain eval` from files to figures and page, on tiny drawn pictures with a derainer that is none."""
+import errno
 import json
 import math
 import re
@@ -300,6 +301,8 @@ def test_command_takes_folders_as_one_video(tmp_path, fake):
         (["--clean", "clean", "--json", "none/out.json"], 1, "cannot be written"),
         (["--clean", "clean", "--html", "clean"], 1, "is a folder"),
         (["--clean", "clean/norain-1.png", "--json", "clean/norain-1.png"], 1, "is an input"),
+        (["--clean", "clean", "--json", "clean/norain-1.png"], 1, "is an input"),
+        (["--clean", "clean", "--json", "out", "--html", "./out"], 1, "is named twice"),
         (["--clean", "clean", "--live"], 2, "--live needs a video"),
         (["--clean", "clean", "--model", "none.safetensors"], 1, "does not exist"),
         ([], 2, "--clean"),
@@ -311,3 +314,33 @@ def test_command_tells_trouble_before_any_work(folders, fake, monkeypatch, argum
     assert result.exit_code == code
     assert message in result.output and "Traceback" not in result.output
     assert fake.calls == []
+
+
+def test_a_full_disk_does_not_take_the_table(folders, fake, monkeypatch):
+    def refuse(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("streamderain.cli.eval.write_whole", refuse)
+    result = run("--clean", folders / "clean", "--json", folders / "out.json")
+    assert result.exit_code == 4
+    assert "mean" in result.stdout and result.stderr.endswith(
+        "Error: the figures could not be written (the disk is full); make room or choose another place.\n"
+    )
+
+
+def test_a_damaged_video_keeps_its_figures_and_says_so(tmp_path, fake):
+    sequence(tmp_path / "clean", 4)
+    (tmp_path / "clean" / "002.png").write_bytes(b"no picture")
+    result = run("--clean", tmp_path / "clean", "--sequence", "--json", tmp_path / "out.json")
+    assert result.exit_code == 3
+    assert "is damaged or short: 1 damaged frames or packets; the figures are of what could be read" in result.stderr
+    assert len(json.loads((tmp_path / "out.json").read_text())["files"]) == 3
+
+
+def test_figures_up_to_the_end_of_the_shorter_video_are_kept(tmp_path, fake):
+    sequence(tmp_path / "clean", 3)
+    sequence(tmp_path / "rainy", 2)
+    result = run("--clean", tmp_path / "clean", "--rainy", tmp_path / "rainy", "--sequence", "--json",
+                 tmp_path / "out.json")
+    assert result.exit_code == 3 and "ends after 2 frames" in result.stderr
+    assert len(json.loads((tmp_path / "out.json").read_text())["files"]) == 2

@@ -16,7 +16,7 @@ from streamderain.cli.common import check_model_file, network_options, once_opti
 from streamderain.cli.progress import make_progress
 from streamderain.cli.text import one_line
 from streamderain.errors import DerainError
-from streamderain.outputs import same_file
+from streamderain.outputs import full, same_file, write_whole
 
 if TYPE_CHECKING:
     from streamderain.derainer import Derainer
@@ -55,33 +55,54 @@ def command(
     from streamderain.evaluation import mean_row
 
     samples, total, derainer = _samples(rainy, clean, as_video, live, network | {"twice": not once and not as_video})
-    rows, gallery = _run(samples, total, clean.name, with_pictures=html_file is not None)
+    rows, gallery, damage = _run(samples, total, clean.name, with_pictures=html_file is not None)
+    if damage is not None and not (rows and as_video):
+        raise damage
     if not rows:
         raise DerainError(f"{clean} has no frames; give a video that plays.")
     mean = mean_row(rows)
     facts = _facts(derainer, rainy, clean, as_video, live, network["strength"])
-    if json_file is not None:
-        document = facts | {"mean": mean.as_dict(), "files": [row.as_dict() for row in rows]}
-        json_file.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    if html_file is not None:
-        from streamderain.evalpage import write_page
-
-        shown = {name.replace("_", " "): str(value) for name, value in facts.items()}
-        write_page(html_file, rows=rows, mean=mean, gallery=gallery, facts=shown)
     _print_table(rows, mean)
+    try:
+        if json_file is not None:
+            _write_json(json_file, facts | {"mean": mean.as_dict(), "files": [row.as_dict() for row in rows]})
+        if html_file is not None:
+            from streamderain.evalpage import write_page
+
+            shown = {name.replace("_", " "): str(value) for name, value in facts.items()}
+            write_page(html_file, rows=rows, mean=mean, gallery=gallery, facts=shown)
+    except OSError as error:
+        line = f"the figures could not be written ({full(error)}); make room or choose another place"
+        raise DerainError(line, exit_code=4) from error
+    if damage is not None:
+        raise damage
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")  # /dev/stdout is no file to put another in the place of
+    else:
+        write_whole(path, text.encode())
 
 
 def _check_paths(inputs: list[Path | None], outputs: list[Path | None]) -> None:
     """Find what would fail at the end before any work is done."""
+    from streamderain.photo_jobs import READABLE_SUFFIXES
+
     for path in inputs:
         if path is not None and not path.exists():
             raise DerainError(f"{path} does not exist; give a folder of pictures or a video.")
+    if outputs[0] is not None and outputs[1] is not None and outputs[0].resolve() == outputs[1].resolve():
+        raise DerainError(f"{outputs[0]} is named twice; give --json and --html a name each.")
     for path in outputs:
         if path is None:
             continue
         if path.is_dir():
             raise DerainError(f"{path} is a folder; give the name of a file to write.")
-        if any(same_file(path, given) for given in inputs if given is not None):
+        is_picture = path.exists() and path.suffix.lower() in READABLE_SUFFIXES
+        places = (path, path.parent) if is_picture else (path,)  # one that stands in an input folder is an input
+        if any(same_file(place, given) for place in places for given in inputs if given is not None):
             raise DerainError(f"{path} is an input; give the name of another file to write.")
         if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
             raise DerainError(f"{path} cannot be written; its folder does not exist or is read-only.")
@@ -105,8 +126,10 @@ def _samples(
     return evaluate_photos(derainer, pairs), len(pairs), derainer
 
 
-def _run(samples: Iterator[Sample], total: int | None, name: str, *, with_pictures: bool) -> tuple[list[Row], Any]:
-    """All rows, and the gallery that the page needs."""
+def _run(
+    samples: Iterator[Sample], total: int | None, name: str, *, with_pictures: bool
+) -> tuple[list[Row], Any, DerainError | None]:
+    """All rows, the gallery that the page needs, and what ended them early: damage (exit code 3)."""
     from streamderain.evalpage import Gallery
 
     gallery, rows, progress = Gallery(), [], make_progress("auto")
@@ -117,9 +140,13 @@ def _run(samples: Iterator[Sample], total: int | None, name: str, *, with_pictur
             if with_pictures:
                 gallery.add(sample)
             progress.advance(len(rows))
+    except DerainError as error:
+        if error.exit_code != 3:
+            raise
+        return rows, gallery, error
     finally:
         progress.end()
-    return rows, gallery
+    return rows, gallery, None
 
 
 def _facts(
