@@ -109,7 +109,7 @@ def test_tiff_is_never_turned(tmp_path, orientation, endian, dtype):
     (tmp_path / "in.tif").write_bytes(tiff.encode(pixels, exif=exif))
     frame = photos.read(tmp_path / "in.tif")
     assert_array_equal(pixels_of(frame), pixels)
-    assert frame.rotation == {3: 180, 6: -90, 8: 90}.get(orientation, 0)
+    assert frame.rotation == {3: 180, 4: 180, 5: -90, 6: -90, 7: 90, 8: 90}.get(orientation, 0)
     with Image.open(tmp_path / "in.tif") as image:
         assert image.getexif()[274] == orientation
 

@@ -92,7 +92,7 @@ TRANSPOSED = {
 }  # fmt: skip
 
 
-def derained_photo(tmp_path, model, orientation):
+def derained_photo(tmp_path, model, orientation, **options):
     """The scene as a photo of this EXIF orientation, before and after, as a viewer shows them."""
     image = Image.fromarray(scene(0))
     if TRANSPOSED[orientation] is not None:
@@ -100,7 +100,7 @@ def derained_photo(tmp_path, model, orientation):
     exif = Image.Exif()
     exif[photos.ORIENTATION] = orientation
     image.save(tmp_path / "in.png", exif=exif)
-    derainer = Derainer(model=model, device="cpu")
+    derainer = Derainer(model=model, device="cpu", **options)
     photo_output.write(derainer(photos.read(tmp_path / "in.png")), tmp_path / "out.png")
     with Image.open(tmp_path / "in.png") as before, Image.open(tmp_path / "out.png") as after:
         assert after.getexif()[photos.ORIENTATION] == orientation and after.size == before.size
@@ -117,7 +117,9 @@ def test_a_photo_stored_sideways_loses_the_same_rain(tmp_path, model, orientatio
 
 
 @pytest.mark.parametrize("orientation", [2, 4, 5, 7])
-def test_a_mirrored_photo_is_derained_as_it_is_stored(tmp_path, model, orientation):
-    before, after = derained_photo(tmp_path, model, orientation)
+def test_a_mirrored_photo_is_turned_but_not_mirrored_for_the_network(tmp_path, model, orientation):
+    _, expected = derained_photo(tmp_path, model, 1, twice=True)  # also in a mirror, so that left and right are alike
+    before, after = derained_photo(tmp_path, model, orientation, twice=True)
     assert_array_equal(before, scene(0))
     assert np.abs(before.astype(int) - after).max() > 10
+    assert_array_equal(after, expected)
