@@ -47,7 +47,7 @@ def check_target(source: Path, target: Path, *, overwrite: bool) -> None:
         raise DerainError(f"{target} is a folder; name a file.")
     if target.exists() and source.exists() and target.samefile(source):
         raise DerainError(f"{target} is the input itself; give another name.")
-    if target.exists() and not overwrite:
+    if os.path.lexists(target) and not overwrite:  # a link that leads nowhere would be replaced too
         raise DerainError(f"{target} exists; give another name or --overwrite.")
     if not target.parent.is_dir():
         raise DerainError(f"folder {target.parent} does not exist; make it first.")
@@ -72,6 +72,16 @@ def check_holds(frame: Frame, target: Path) -> None:
         raise DerainError(f"{target} cannot be grey and the picture's profile is for grey; write .png, .jpg or .tif.")
     if max(frame.width, frame.height) > LARGEST_SIDE_PX[kind]:
         raise DerainError(f"{target} can have {LARGEST_SIDE_PX[kind]} pixels along a side at most; write .png or .tif.")
+
+
+def lost(frame: Frame, target: Path) -> list[str]:
+    """What a PNG says of the photo and another container has no place for, in one note."""
+    chunks = _description(frame).png_chunks if format_of(target) != "png" else ()
+    names = dict.fromkeys(name for name, body in chunks if not body.startswith(png.XMP))
+    if names.keys() & {b"iCCP", b"sRGB"}:  # what these say is said by the profile, or by there being none
+        names = {name: None for name in names if name not in (b"gAMA", b"cHRM", b"iCCP", b"sRGB")}
+    found = [name.decode() for name in names if name != b"eXIf"]
+    return [f"its {', '.join(found)} {'are' if len(found) > 1 else 'is'} kept by .png alone"] if found else []
 
 
 def write(frame: Frame, target: Path, *, quality: int | None = None) -> None:

@@ -34,6 +34,9 @@ GREY_OR_RGB, YCBCR, JPEG, UNASSOCIATED_ALPHA = (1, 2), 6, 7, 2
 DEGREES = {3: 180, 4: 180, 5: -90, 6: -90, 7: 90, 8: 90}  # counterclockwise, by EXIF orientation; 4, 5 and 7 mirror too
 DIRECTORIES = (0x8769, 0x8825)  # EXIF and GPS stand in directories of their own
 PLAIN_MODES = {"L", "LA", "RGB", "RGBA"}
+JPEG_KEPT = {"APP0": b"", "APP1": (b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0"), "APP2": (b"ICC_PROFILE\0", b"MPF\0"),
+             "APP14": b"Adobe"}  # segments that are carried along or say how the pixels are stored
+JPEG_NAMES = {"COM": "comment", "APP13": "Photoshop block (IPTC)", "APP1": "extended XMP"}
 CONVERTED_MODES = {"1": "L", "P": "RGB", "PA": "RGBA"}
 
 # What broken files make Pillow raise, beside its own errors, which are OSError.
@@ -77,7 +80,7 @@ def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> Frame:
     with _opened(path) as image:
         _check_size(path, image, max_pixels)
         _check_single(path, image)
-        notes = ["only the first of its pictures is kept"] if image.format == "MPO" else []
+        notes = ["only the first of its pictures is kept"] if image.format == "MPO" else _left_behind(path, image)
         orientation = _orientation(image)
         if image.format == "TIFF":
             pixels, description = _tiff_pixels(path, image), _tiff_description(path, image)
@@ -135,6 +138,19 @@ def _check_single(path: Path, image: Image.Image) -> None:
         count = getattr(image, "n_frames", 1)
     if count > 1 and image.format != "MPO":  # phones add previews to a photo, which makes it MPO
         raise DerainError(f"{path} holds {count} pictures; give single ones, or an animation as a video.")
+
+
+def _left_behind(path: Path, image: Any) -> list[str]:
+    """What of a JPEG no output takes over, in one note."""
+    if image.format != "JPEG":
+        return []
+    others = [name for name, body in image.applist if not body.startswith(JPEG_KEPT.get(name, ()))]
+    found = list(dict.fromkeys(JPEG_NAMES.get(name, name) for name in others))
+    with path.open("rb") as file:
+        file.seek(-min(path.stat().st_size, 4096), 2)
+        if not file.read().rstrip(b"\0").endswith(b"\xff\xd9"):
+            found.append("data after the picture (a motion photo's video?)")
+    return [f"its {', '.join(found)} {'are' if len(found) > 1 else 'is'} not kept"] if found else []
 
 
 def _orientation(image: Image.Image) -> int:

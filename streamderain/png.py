@@ -16,6 +16,7 @@ BIT_DEPTH_AT = len(SIGNATURE) + 16
 CARRIED = frozenset({b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"eXIf",
                      b"tEXt", b"zTXt", b"iTXt", b"tIME"})  # say nothing about palette or bit depth, so stay true
 
+XMP = b"XML:com.adobe.xmp\0"  # an iTXt chunk of this name
 PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 
@@ -36,7 +37,7 @@ def describe(*, exif: bytes | None, icc: bytes | None, xmp: bytes | None) -> tup
     if exif:
         chunks.append((b"eXIf", exif))
     if xmp:
-        chunks.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp))
+        chunks.append((b"iTXt", XMP + bytes(4) + xmp))
     return tuple(chunks)
 
 

@@ -168,6 +168,32 @@ def test_a_transparent_grey_of_few_bits_becomes_alpha(tmp_path, depth):
     assert_array_equal(frame.alpha, np.where(grey == 1, 0, 255))
 
 
+def test_what_no_output_keeps_of_a_jpeg_is_said(tmp_path):
+    pixels = Image.fromarray(noise(np.uint8, 3))
+    pixels.save(tmp_path / "in.jpg", comment=b"hello", icc_profile=ICC, xmp=b"<x/>", exif=b"Exif\0\0" + exif_block())
+    whole = (tmp_path / "in.jpg").read_bytes()
+    iptc = b"\xff\xed" + struct.pack(">H", 16) + b"Photoshop 3.0\0"
+    (tmp_path / "in.jpg").write_bytes(whole[:2] + iptc + whole[2:] + b"\0\0\0\x18ftypmp42")
+    notes = photos.read(tmp_path / "in.jpg").side["description"].notes
+    left = "Photoshop block (IPTC), comment, data after the picture (a motion photo's video?)"
+    assert notes == (f"its {left} are not kept",)
+    (tmp_path / "in.jpg").write_bytes(whole + bytes(100))
+    assert photos.read(tmp_path / "in.jpg").side["description"].notes == ("its comment is not kept",)
+    pixels.save(tmp_path / "plain.jpg", icc_profile=ICC, xmp=b"<x/>", exif=b"Exif\0\0" + exif_block())
+    assert photos.read(tmp_path / "plain.jpg").side["description"].notes == ()
+
+
+def test_what_only_png_keeps_of_a_png_is_said(tmp_path):
+    described = png.describe(exif=exif_block(), icc=ICC, xmp=b"<x/>")
+    for name, more in (("own", [(b"gAMA", bytes(4)), (b"tEXt", b"Title\0Rain")]), ("none", [])):
+        (tmp_path / f"{name}.png").write_bytes(png.encode(noise(np.uint8, 3), [*described, *more]))
+    own, none = (photos.read(tmp_path / f"{name}.png") for name in ("own", "none"))
+    assert photo_output.lost(own, tmp_path / "out.jpg") == ["its tEXt is kept by .png alone"]
+    assert photo_output.lost(own, tmp_path / "out.png") == photo_output.lost(none, tmp_path / "out.tif") == []
+    (tmp_path / "gamma.png").write_bytes(png.encode(noise(np.uint8, 3), [(b"gAMA", bytes(4))]))
+    assert photo_output.lost(photos.read(tmp_path / "gamma.png"), Path("out.tif")) == ["its gAMA is kept by .png alone"]
+
+
 def test_palette_is_looked_up_and_said(tmp_path):
     image = Image.fromarray(noise(np.uint8, 3)).quantize(16)
     image.save(tmp_path / "in.png")
@@ -314,6 +340,12 @@ def test_targets_are_checked_before_work(tmp_path):
             photo_output.check_target(source, tmp_path / name, overwrite=overwrite)
     photo_output.check_target(source, tmp_path / "there.png", overwrite=True)
     photo_output.check_target(source, tmp_path / "new.png", overwrite=False)
+
+
+def test_a_link_that_leads_nowhere_is_not_replaced_unasked(tmp_path):
+    (tmp_path / "out.png").symlink_to(tmp_path / "away" / "mine.png")
+    with pytest.raises(DerainError, match=r"out\.png exists"):
+        photo_output.check_target(tmp_path / "in.png", tmp_path / "out.png", overwrite=False)
 
 
 def test_folder_jobs_keep_stems_in_order(tmp_path):

@@ -15,7 +15,7 @@ from streamderain.cli.text import one_line, sentence
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
 from streamderain.photo_jobs import Job, jobs_for
-from streamderain.photo_output import FORMATS, check_holds, check_target, format_of, write
+from streamderain.photo_output import FORMATS, check_holds, check_target, format_of, lost, write
 from streamderain.photos import MAX_PIXELS, PILLOW_MAX_PIXELS, Description, read
 
 if TYPE_CHECKING:
@@ -100,7 +100,9 @@ def _derain_all(
         except DerainError as failure:
             _collect(failure, failures, len(jobs))
             continue
-        _tell(f"{source} -> {target}, {frame.width}x{frame.height}", frame)
+        description: Description = frame.side["description"]
+        notes = [*description.notes, *lost(frame, target)]
+        click.echo(one_line("; ".join([f"{source} -> {target}, {frame.width}x{frame.height}", *notes])), err=True)
     return failures
 
 
@@ -118,8 +120,3 @@ def _collect(failure: DerainError, failures: list[DerainError], jobs: int) -> No
     failures.append(failure)
     if jobs > 1:
         click.echo(f"Error: {sentence(str(failure))}", err=True)
-
-
-def _tell(line: str, frame: Frame) -> None:
-    description: Description = frame.side["description"]
-    click.echo(one_line("; ".join([line, *description.notes])), err=True)
