@@ -10,6 +10,8 @@ from streamderain.photo_output import Format, format_of
 Job = tuple[Path, Path]
 
 READABLE_SUFFIXES = frozenset({".jpg", ".jpeg", ".mpo", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
+UNREAD_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf",
+                             ".orf", ".rw2"})  # pictures too, as a phone or camera writes them beside those
 ENDINGS: dict[Format, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif"}
 
 
@@ -32,6 +34,13 @@ def jobs_for(source: Path, target: Path, kind: Format | None) -> list[Job]:
     if kind is not None and format_of(target) != kind:
         raise DerainError(f"{target} is not named as {kind}; leave --format out or change the name.")
     return [(source, target)]
+
+
+def passed_over(source: Path) -> list[str]:
+    """Names of the pictures in a folder that no job is made of, because nothing here reads their kind."""
+    if not source.is_dir():
+        return []
+    return sorted(p.name for p in source.iterdir() if p.suffix.lower() in UNREAD_SUFFIXES and p.name[0] != ".")
 
 
 def _folder_jobs(source: Path, target: Path, ending: str) -> list[Job]:

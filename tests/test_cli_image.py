@@ -83,6 +83,18 @@ def test_a_folder_becomes_png_and_every_picture_starts_anew(tmp_path, derainer):
     assert len(derainer.made) == 1 and derainer.made[0].resets == derainer.made[0].frames == 3
 
 
+def test_pictures_of_other_kinds_in_a_folder_are_not_passed_over_in_silence(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / "in" / name)
+    (tmp_path / "in" / "c.HEIC").write_bytes(b"heic")
+    (tmp_path / "in" / "notes.txt").write_text("no picture")
+    result = run(tmp_path / "in", tmp_path / "out")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("c.HEIC is passed over: HEIC, AVIF")
+    assert "notes" not in result.stderr
+
+
 @pytest.mark.parametrize("kind, ending", [("png", "png"), ("jpeg", "jpg"), ("webp", "webp"), ("tiff", "tif")])
 def test_a_folder_in_another_format(tmp_path, kind, ending):
     (tmp_path / "in").mkdir()

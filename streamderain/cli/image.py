@@ -14,7 +14,7 @@ from streamderain.cli.interrupt import Interruptions
 from streamderain.cli.text import one_line, sentence
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
-from streamderain.photo_jobs import Job, jobs_for
+from streamderain.photo_jobs import Job, jobs_for, passed_over
 from streamderain.photo_output import FORMATS, check_holds, check_target, format_of, lost, write
 from streamderain.photos import MAX_PIXELS, PILLOW_MAX_PIXELS, Description, read
 
@@ -48,6 +48,10 @@ def command(
     check_model_file(model)
     jobs = jobs_for(source, target, options["kind"])
     _check_quality(jobs, options["quality"])
+    if unread := passed_over(source):
+        more = f", and so are {len(unread) - 1} more" if unread[1:] else ""
+        reason = "HEIC, AVIF, JPEG XL, JPEG 2000 and raw files are not read; convert them first"
+        click.echo(one_line(f"{unread[0]} is passed over{more}: {reason}"), err=True)
 
     def load() -> Derainer:
         from streamderain.derainer import Derainer  # torch takes seconds: after everything that can be refused
