@@ -31,6 +31,7 @@ PILLOW_MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # Pillow itself refuses m
 ORIENTATION = 274
 BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC, PLANAR, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 259, 262, 284, 338, 339
 GREY_OR_RGB, YCBCR, JPEG, UNASSOCIATED_ALPHA = (1, 2), 6, 7, 2
+DEFLATE = (8, 32946)
 DEGREES = {3: 180, 4: 180, 5: -90, 6: -90, 7: 90, 8: 90}  # counterclockwise, by EXIF orientation; 4, 5 and 7 mirror too
 DIRECTORIES = (0x8769, 0x8825)  # EXIF and GPS stand in directories of their own
 PLAIN_MODES = {"L", "LA", "RGB", "RGBA"}
@@ -193,7 +194,11 @@ def _tiff_pixels(path: Path, image: Any) -> np.ndarray:
     if not (plain and opacity and (rgb_inside or tags.get(PHOTOMETRIC) in GREY_OR_RGB)):
         raise DerainError(f"{path} is TIFF, but not 8 or 16 bits of grey, RGB or RGB with alpha; convert it first.")
     with _damage_told(path):
-        pixels = imagecodecs.tiff_decode(path.read_bytes())
+        data = path.read_bytes()
+        if tags.get(COMPRESSION) in DEFLATE:
+            places, lengths = (tags.get(strips, tags.get(tiles, ())) for strips, tiles in ((273, 324), (279, 325)))
+            tiff.check_sums(data, places, lengths)
+        pixels = imagecodecs.tiff_decode(data)
     return np.moveaxis(pixels, 0, -1) if tags.get(PLANAR) == 2 and pixels.ndim == 3 else pixels
 
 

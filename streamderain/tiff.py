@@ -50,6 +50,19 @@ def encode(pixels: np.ndarray, *, exif: bytes | None = None, icc: bytes | None =
     return bytes(body)
 
 
+def check_sums(data: bytes, offsets: tuple[int, ...], lengths: tuple[int, ...]) -> None:
+    """Compare the deflated strips or tiles of a file with their checksums, which libtiff does not look at.
+
+    Raises:
+        zlib.error: one is not what was written.
+    """
+    for offset, length in zip(offsets, lengths, strict=False):
+        unpacking, packed = zlib.decompressobj(), data[offset : offset + length]
+        while packed and not unpacking.eof:
+            unpacking.decompress(packed, 1 << 20)  # little by little: a small strip may unpack to gigabytes
+            packed = unpacking.unconsumed_tail
+
+
 def _directory(exif: bytes) -> tuple[str, dict[int, bytes]]:
     """The byte order of an EXIF block and the raw 12-byte entries of its first directory, by tag."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])

@@ -259,6 +259,17 @@ def test_a_file_cut_short_is_damage(tmp_path, ending, dtype):
         assert "is damaged or cut short" in str(caught.value)
 
 
+def test_a_deflated_tiff_is_compared_with_its_checksum(tmp_path):
+    whole = tiff.encode(np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    sum_at = whole.index(zlib.compress(bytes(HEIGHT * WIDTH * 3))) + len(zlib.compress(bytes(HEIGHT * WIDTH * 3))) - 1
+    (tmp_path / "in.tif").write_bytes(whole)
+    photos.read(tmp_path / "in.tif")
+    (tmp_path / "in.tif").write_bytes(whole[:sum_at] + bytes([whole[sum_at] ^ 1]) + whole[sum_at + 1 :])
+    with pytest.raises(DerainError, match="is damaged or cut short") as caught:
+        photos.read(tmp_path / "in.tif")
+    assert caught.value.exit_code == 3
+
+
 @pytest.mark.parametrize("seed", range(60))
 @pytest.mark.parametrize("ending", [".jpg", ".png", ".webp", ".tif"])
 def test_flipped_bytes_are_never_a_crash(tmp_path, ending, seed):
