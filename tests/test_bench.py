@@ -1,6 +1,7 @@
 """`streamderain bench`: what it reports and that it measures what it says; never how fast the machine is."""
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -288,6 +289,12 @@ def test_out_that_cannot_be_made_is_refused_before_the_work(tmp_path, model, par
     (tmp_path / "file").touch()
     result = CliRunner().invoke(main, ["bench", "--model", str(model), "--out", str(tmp_path / "file" / "out")])
     assert result.exit_code == 1 and "cannot be made" in result.output and not parts
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that takes no file, whoever asks")
+def test_out_that_takes_no_file_is_refused_before_the_work(model, parts):
+    result = CliRunner().invoke(main, ["bench", "--model", str(model), "--out", "/proc"])
+    assert result.exit_code == 1 and "/proc cannot be written" in result.output and not parts
 
 
 @pytest.mark.parametrize("frames, used", [(4, 4), (100, 9)])

@@ -18,6 +18,7 @@ from rich.table import Table
 from streamderain.cli.common import BACKENDS, PRECISIONS, PROFILES, check_model_file
 from streamderain.cli.text import one_line
 from streamderain.errors import DerainError
+from streamderain.outputs import Unfinished
 
 if TYPE_CHECKING:
     from streamderain.bench.cases import Scene, Subject
@@ -153,12 +154,13 @@ def _make(folder: Path) -> None:
     """The folder for what is written, tried before the work begins.
 
     Raises:
-        DerainError: it cannot be made.
+        DerainError: it cannot be made, or no file in it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DerainError(f"{folder} cannot be made ({error.strerror}); give another --out") from None
+    Unfinished(folder / "bench.json")
 
 
 def _as_given(context: click.Context) -> str:
