@@ -16,7 +16,7 @@ from streamderain.derain_file import FileJob, FileOptions, derain_video
 from streamderain.errors import DerainError
 from streamderain.fit import picture_of
 from streamderain.frame import on_host
-from streamderain.live import cameras
+from streamderain.live import cameras, stream
 from streamderain.live.address import Address
 from streamderain.live.canvas import Canvas
 from streamderain.live.connection import Picture, Wish
@@ -184,7 +184,7 @@ def test_a_wrong_device_is_left_to_the_network_to_tell(tmp_path):
 
 def camera(path, monkeypatch, spoil=lambda number, picture: picture, **wish):
     """Pictures of a paced file as a camera's, decoded by the fake GPU where `wish` has a device."""
-    prepared = cameras._prepared
+    prepared = stream._prepared
 
     def fake(context):
         decoders = prepared(context)
@@ -195,7 +195,7 @@ def camera(path, monkeypatch, spoil=lambda number, picture: picture, **wish):
     monkeypatch.setattr(cameras.nvdec, "acceleration", lambda index: pytest.fail("asked"))
     if wish.get("cuda") is not None:
         monkeypatch.setattr(cameras, "_acceleration", lambda wish: nullcontext())
-        monkeypatch.setattr(cameras, "_prepared", fake)
+        monkeypatch.setattr(stream, "_prepared", fake)
     connection = cameras.open_camera(Address(str(path)), Wish(pace=True, loop=False, **wish), MONOTONIC)
     found = []
     try:
