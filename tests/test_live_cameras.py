@@ -86,6 +86,12 @@ def test_testsrc_leaves_out_what_nobody_had_time_for():
     assert float(next(stream).own) == pytest.approx(1.0)
 
 
+def test_a_paced_file_that_is_no_video_is_not_taken_for_a_camera_that_is_off(tmp_path):
+    (tmp_path / "no.mp4").write_bytes(bytes(3000))
+    with pytest.raises(CameraError, match="give a file that plays as video"):
+        opened(str(tmp_path / "no.mp4"), pace=True)
+
+
 def test_a_paced_file_keeps_its_pace_and_begins_again():
     clock = FakeClock()
     connection = opened(str(SAMPLE), clock, pace=True, sound=False)

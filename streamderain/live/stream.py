@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -181,6 +182,8 @@ def told(address: Address, error: Exception, what: str) -> CameraError:
         advice = "check the path at the end of the address"
     elif isinstance(error, av.error.ExitError):
         return silent(address)
+    elif not address.scheme and Path(address.secret).is_file():
+        advice = "give a file that plays as video"
     reason = address.hide(getattr(error, "strerror", None) or error).lower().strip() or type(error).__name__
     return CameraError(f"{address} {what} ({reason}); {advice}", trouble)
 
