@@ -54,6 +54,13 @@ def picture(path, seed=0, mode="RGB"):
     return pixels
 
 
+@pytest.mark.parametrize("given, taken", [([], "realtime"), (["--profile", "tiny"], "tiny")])
+def test_a_photo_gets_the_larger_network_unless_told_otherwise(tmp_path, derainer, given, taken):
+    picture(tmp_path / "in.png")
+    assert run(tmp_path / "in.png", tmp_path / "out.png", *given).exit_code == 0
+    assert derainer.made[0].options["profile"] == taken
+
+
 def test_one_picture(tmp_path, derainer, capsys):
     pixels = picture(tmp_path / "in.png", mode="RGBA")
     result = run(tmp_path / "in.png", tmp_path / "out.tif", "--profile", "tiny", "--strength", "0.5")

@@ -235,6 +235,12 @@ class Page(HTMLParser):
         self.links += [value for name, value in attributes if name in ("href", "src", "srcset", "action")]
 
 
+@pytest.mark.parametrize("kind, profile", [([], "realtime"), (["--sequence"], "auto")])
+def test_photos_are_scored_with_the_network_that_image_takes(folders, fake, kind, profile):
+    assert run("--rainy", folders / "rainy", "--clean", folders / "clean", *kind).exit_code == 0
+    assert fake.options["profile"] == profile
+
+
 def test_command_writes_table_figures_and_page(folders, fake):
     result = run("--rainy", folders / "rainy", "--clean", folders / "clean", "--json", folders / "out.json",
                  "--html", folders / "out.html", "--profile", "tiny", "--strength", "0.5")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamderain._version import __version__
-from streamderain.cli.common import check_model_file, network_options, once_option
+from streamderain.cli.common import check_model_file, network_options, once_option, photo_profile
 from streamderain.cli.progress import make_progress
 from streamderain.cli.text import one_line
 from streamderain.errors import DerainError
@@ -45,7 +45,7 @@ def command(
 
     Two folders are matched by name and each picture is a stream of its own; with --sequence, and for files, both
     sides are one video. PSNR and SSIM are on Y of BT.601 and on RGB. Flicker is the error of each frame against the
-    one before along the motion of the clean side. Photos are looked at twice, as `image` does.
+    one before along the motion of the clean side. Photos are derained as `image` does it.
     """
     as_video = sequence or any(path is not None and path.is_file() for path in (clean, rainy))
     if live and not as_video:
@@ -54,6 +54,8 @@ def command(
     check_model_file(network["model"])
     from streamderain.evaluation import mean_row
 
+    if not as_video:
+        network["profile"] = photo_profile(network["profile"])
     samples, total, derainer = _samples(rainy, clean, as_video, live, network | {"twice": not once and not as_video})
     rows, gallery, damage = _run(samples, total, clean.name, with_pictures=html_file is not None)
     if damage is not None and not (rows and as_video):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streamderain.cli.common import check_model_file, network_options, once_option
+from streamderain.cli.common import check_model_file, network_options, once_option, photo_profile
 from streamderain.cli.interrupt import Interruptions
 from streamderain.cli.text import one_line, sentence
 from streamderain.errors import DerainError
@@ -57,7 +57,7 @@ def command(
         from streamderain.derainer import Derainer  # torch takes seconds: after everything that can be refused
 
         loaded = Derainer(
-            profile=profile, device=device, model=model, strength=strength, backend=backend,
+            profile=photo_profile(profile), device=device, model=model, strength=strength, backend=backend,
             precision=precision, cache_dir=cache_dir, twice=not once,
             tell=lambda line: click.echo(one_line(line), err=True),
         )  # fmt: skip
