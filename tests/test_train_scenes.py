@@ -162,3 +162,12 @@ def test_drops_are_lit_where_the_scene_is_bright():
     assert glow.shape == (1, 120, 120)
     assert glow.max() == 1
     assert glow[0, 60, 20] > 0.9 > 0.01 > glow[0, 60, 110]
+
+
+def test_no_drop_is_lit_by_less_than_nothing():
+    """Of so uneven a picture the blur over black was -3e-17, of which a root was drawn."""
+    rng = np.random.default_rng(0)
+    clean = rng.random((192, 192)) ** rng.uniform(1, 30) * np.exp(4 * rng.normal(size=(192, 192))) / 100
+    clean[60:140, 40:150] = 0
+    clean = np.broadcast_to(np.minimum(clean, 1).astype(np.float32), (1, 3, 192, 192))
+    assert rendered._glow(clean).min() >= 0

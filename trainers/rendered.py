@@ -239,4 +239,5 @@ def _vary_light(clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _glow(clean: np.ndarray) -> np.ndarray:
     """Where drops are lit: the surroundings' brightness, (T, H, W) float32 0..1, 1 beside the brightest."""
     light = np.stack([cv2.blur(frame.max(axis=0), (41, 41)) for frame in clean])
+    light = np.maximum(light, 0)  # over black, its running sums end a little below
     return light / max(float(light.max()), 1e-3)
