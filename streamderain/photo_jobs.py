@@ -9,8 +9,9 @@ from streamderain.photo_output import Format, format_of
 
 Job = tuple[Path, Path]
 
-READABLE_SUFFIXES = frozenset({".jpg", ".jpeg", ".mpo", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
-UNREAD_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf",
+READABLE_SUFFIXES = frozenset({".jpg", ".jpeg", ".mpo", ".png", ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff",
+                               ".bmp", ".gif"})
+UNREAD_SUFFIXES = frozenset({".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf",
                              ".orf", ".rw2"})  # pictures too, as a phone or camera writes them beside those
 ENDINGS: dict[Format, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tif"}
 
@@ -65,7 +66,8 @@ def _pictures_in(folder: Path) -> list[Path]:
     named = [p for p in entries if p.suffix.lower() in READABLE_SUFFIXES and not p.name.startswith(".")]
     pictures = [p for p in named if p.is_file()]
     if not pictures:
-        raise DerainError(f"folder {folder} holds no pictures; give one with JPEG, PNG, WebP, TIFF, BMP or GIF files.")
+        kinds = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP or GIF"
+        raise DerainError(f"folder {folder} holds no pictures; give one with {kinds} files.")
     return pictures
 
 

@@ -1,7 +1,8 @@
 """Single pictures in and out: a photo is a frame whose EXIF, ICC profile, alpha and 16 bits stay as they came.
 
 Pillow knows the containers and all 8-bit pixels but cuts 16-bit colour down to 8; imagecodecs (libpng and libtiff,
-wheels for every platform) reads those. The pixels are never turned: a picture stays as stored, with its orientation.
+wheels for every platform) reads those. The pixels are never turned: a picture stays as stored, with its orientation;
+HEIC alone comes upright, as its container wants it.
 """
 from __future__ import annotations
 
@@ -18,12 +19,12 @@ import imagecodecs
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from streamderain import png, tiff
+from streamderain import heif, png, tiff
 from streamderain.core.colour import PixelFormat
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
 
-READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", *heif.FORMATS)
 Image.init()  # Pillow would look for the rarer ones of these only if the usual ones had failed
 MAX_PIXELS = 120_000_000  # a 100-megapixel camera passes
 PILLOW_MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # Pillow itself refuses more
@@ -42,7 +43,7 @@ CONVERTED_MODES = {"1": "L", "P": "RGB", "PA": "RGBA"}
 
 # What broken files make Pillow raise, beside its own errors, which are OSError.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, LookupError, TypeError, OverflowError,
-           imagecodecs.PngError, imagecodecs.TiffError)
+           RuntimeError)  # the last: imagecodecs' own
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> Frame:
     """Read one picture.
 
     Args:
-        path: JPEG, PNG, WebP, TIFF, BMP or still GIF.
+        path: JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP or still GIF.
         max_pixels: larger pictures are refused before their pixels are unpacked.
 
     Returns:
@@ -85,6 +86,8 @@ def read(path: Path, *, max_pixels: int = MAX_PIXELS) -> Frame:
         orientation = _orientation(image)
         if image.format == "TIFF":
             pixels, description = _tiff_pixels(path, image), _tiff_description(path, image)
+        elif image.format in heif.FORMATS and (deep := _deep_pixels(path, image)) is not None:
+            pixels, description = deep, _description(path, image)
         else:
             pixels, description = _pixels(path, image, notes), _description(path, image)
     return _frame(pixels, DEGREES.get(orientation, 0), replace(description, notes=tuple(notes)))
@@ -102,7 +105,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         try:
             image = Image.open(path, formats=READABLE)
         except UnidentifiedImageError as error:
-            line = f"{path} is not a picture that can be read; give JPEG, PNG, WebP, TIFF, BMP or GIF."
+            with path.open("rb") as file:
+                if heif.is_one(file.read(64)):  # its reader says so of a broken one, too
+                    raise _damaged(path, error) from error
+            line = f"{path} is not a picture that can be read; give JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP or GIF."
             raise DerainError(line) from error
         except Image.DecompressionBombError as error:
             raise DerainError(f"{path} has over {PILLOW_MAX_PIXELS} pixels; make it smaller first.") from error
@@ -137,12 +143,14 @@ def _check_size(path: Path, image: Image.Image, max_pixels: int) -> None:
 def _check_single(path: Path, image: Image.Image) -> None:
     with _damage_told(path):
         count = getattr(image, "n_frames", 1)
-    if count > 1 and image.format != "MPO":  # phones add previews to a photo, which makes it MPO
+    if count > 1 and image.format not in ("MPO", "HEIF"):  # phones add previews, and keep bursts together
         raise DerainError(f"{path} holds {count} pictures; give single ones, or an animation as a video.")
 
 
 def _left_behind(path: Path, image: Any) -> list[str]:
-    """What of a JPEG no output takes over, in one note."""
+    """What of a JPEG or HEIC no output takes over, in one note."""
+    if image.format == "HEIF":
+        return heif.left_behind(image)
     if image.format != "JPEG":
         return []
     others = [name for name, body in image.applist if not body.startswith(JPEG_KEPT.get(name, ()))]
@@ -177,6 +185,15 @@ def _pixels(path: Path, image: Image.Image, notes: list[str]) -> np.ndarray:
     if image.mode in CONVERTED_MODES:
         notes.append(f"its {'two tones' if image.mode == '1' else 'palette'} became {mode}")
     return np.asarray(image if mode == image.mode else image.convert(mode))
+
+
+def _deep_pixels(path: Path, image: Image.Image) -> np.ndarray | None:
+    """The samples of a phone's picture of more than 8 bits, None for one of 8."""
+    data = path.read_bytes()
+    if reason := heif.trouble(image, data):
+        raise DerainError(f"{path} {reason}.")
+    with _damage_told(path):
+        return heif.deep_pixels(data, image.format or "")
 
 
 def _png_depth(path: Path) -> int:

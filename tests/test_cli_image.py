@@ -94,11 +94,11 @@ def test_pictures_of_other_kinds_in_a_folder_are_not_passed_over_in_silence(tmp_
     (tmp_path / "in").mkdir()
     for name in ("a.png", "b.png"):
         picture(tmp_path / "in" / name)
-    (tmp_path / "in" / "c.HEIC").write_bytes(b"heic")
+    (tmp_path / "in" / "c.JXL").write_bytes(b"jxl")
     (tmp_path / "in" / "notes.txt").write_text("no picture")
     result = run(tmp_path / "in", tmp_path / "out")
     assert result.exit_code == 0
-    assert result.stderr.startswith("c.HEIC is passed over: HEIC, AVIF")
+    assert result.stderr.startswith("c.JXL is passed over: JPEG XL")
     assert "notes" not in result.stderr
 
 

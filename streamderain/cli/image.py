@@ -50,7 +50,7 @@ def command(
     _check_quality(jobs, options["quality"])
     if unread := passed_over(source):
         more = f", and so are {len(unread) - 1} more" if unread[1:] else ""
-        reason = "HEIC, AVIF, JPEG XL, JPEG 2000 and raw files are not read; convert them first"
+        reason = "JPEG XL, JPEG 2000 and raw files are not read; convert them first"
         click.echo(one_line(f"{unread[0]} is passed over{more}: {reason}"), err=True)
 
     def load() -> Derainer:
