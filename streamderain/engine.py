@@ -157,10 +157,11 @@ def resolve_device(device: str) -> str:
     Raises:
         DerainError: no such name, or the device does not exist here.
     """
+    device = str(device)  # a torch.device says its name
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+    if device != "cpu" and (kind != "cuda" or (number and not number.isdecimal())):
         raise DerainError(f"device {device!r} is unknown; give auto, cpu, cuda or cuda:N")
     if kind == "cuda" and (not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count()):
         raise DerainError(f"device {device} is not here (see `streamderain doctor`); use --device cpu")

@@ -429,10 +429,16 @@ def test_a_model_that_cannot_be_used_is_the_users_trouble(tmp_path):
         Derainer(model=bad)
 
 
-@pytest.mark.parametrize("device", ["tpu", "cuda:x", "cuda:-1", "CPU", ""])
+@pytest.mark.parametrize("device", ["tpu", "cuda:x", "cuda:-1", "cuda:²", "cpu:0", "cpu:3", "CPU", ""])
 def test_unknown_device(model, device):
     with pytest.raises(DerainError, match=f"device '{device}' is unknown; give auto, cpu, cuda or cuda:N"):
         Derainer(model=model, device=device)
+
+
+def test_a_device_that_is_no_text(model):
+    with pytest.raises(DerainError, match="device 'None' is unknown; give auto, cpu, cuda or cuda:N"):
+        Derainer(device=None)
+    assert Derainer(model=model, device=torch.device("cpu")).device == "cpu"
 
 
 @pytest.mark.parametrize("device, count", [("cuda", 0), ("cuda:0", 0), ("cuda:2", 2)])

@@ -27,7 +27,7 @@ def find(profile: str, device: str = "auto") -> Path:
         DerainError: no such profile, or its weights do not exist yet.
     """
     if profile == "auto":
-        on_gpu = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+        on_gpu = str(device).startswith("cuda") or (device == "auto" and torch.cuda.is_available())
         profile = "realtime" if on_gpu else "tiny"
     if profile not in PROFILES:
         raise DerainError(f"profile {profile!r} is unknown; give {', '.join(PROFILES)} or auto")
