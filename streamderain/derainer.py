@@ -14,16 +14,15 @@ import numpy as np
 
 from streamderain import weights
 from streamderain.core.checkpoint import CheckpointError, load_generator
-from streamderain.core.colour import PixelFormat
 from streamderain.engines import open_engine
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
+from streamderain.given import Checked, frame_of, scale_of, strength_of
 from streamderain.mirrored import Mirrored
 from streamderain.stages import Field, Rain, Slot, View, stages_for
 
 Picture = Frame | np.ndarray
 Answer = tuple[View, Rain]  # a view and what the network said of it
-ARRAY_FORMAT = PixelFormat(family="rgb", full_range=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class Derainer:
         backend, precision, cache_dir, tell: see open_engine.
 
     Attributes:
-        strength, scale: as above; may be changed between frames.
+        strength, scale: as above; may be changed between frames, and are checked then too.
         profile, device, backend, precision: what was chosen.
         companions: whether the network looks at a frame's neighbours.
         recurrent: whether it sees the frame before as it left it.
@@ -103,8 +102,11 @@ class Derainer:
         frames: frames derained so far.
 
     Raises:
-        DerainError: no such device or profile, or the model file cannot be used.
+        DerainError: no such device or profile, strength or scale out of range, or the model file cannot be used.
     """
+
+    strength = Checked(strength_of)
+    scale = Checked(scale_of)
 
     def __init__(
         self,
@@ -120,9 +122,8 @@ class Derainer:
         cache_dir: str | Path | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        if not 0 <= strength <= 2:
-            raise DerainError(f"strength is {strength:g}; give a number from 0 (no change) to 2")
-        path = Path(model) if model else weights.find(profile, device)
+        self.strength, self.scale = strength, scale
+        path = weights.find(profile, device) if model is None else Path(model)
         try:
             generator, metadata = load_generator(path)
         except CheckpointError as error:
@@ -133,7 +134,6 @@ class Derainer:
         self.profile, self.model = str(metadata["profile"]), path
         self.device, self.backend, self.precision = engine.device, engine.backend, engine.precision
         self.companions, self.recurrent = engine.companions, engine.recurrent
-        self.strength, self.scale = strength, scale
         self._engine = Mirrored(engine) if twice and engine.companions else engine
         self._stages = stages_for(self._engine, tell)
         self.stage_ms = dict.fromkeys(("view", "search", "companions", "network", "subtract"), 0.0)
@@ -162,7 +162,7 @@ class Derainer:
             The same kind of thing; a Frame keeps its planes' format, time and side data.
 
         Raises:
-            ValueError: an array that is not (H, W, 3) uint8.
+            ValueError: something else, such as an array of another shape or dtype, or an empty one.
         """
         derained = self.finish(self.look(frame, following))
         return np.stack(derained.planes, axis=-1) if isinstance(frame, np.ndarray) else derained
@@ -230,11 +230,11 @@ class Derainer:
         """The picture as a Frame; the one looked at before is known already."""
         if self.past.ahead and self.past.ahead.picture is picture:
             return self.past.ahead.frame
-        return picture if isinstance(picture, Frame) else _frame_of(picture)
+        return frame_of(picture)
 
     def _look_at(self, following: Picture, frame: Frame) -> Ahead | None:
         """View the following frame, unless it is damaged, of another size or turned otherwise."""
-        after = following if isinstance(following, Frame) else _frame_of(following)
+        after = frame_of(following)
         same = (after.height, after.width, after.rotation) == (frame.height, frame.width, frame.rotation)
         if after.corrupt or not same:
             return None
@@ -289,10 +289,3 @@ class Derainer:
         spent = (time.perf_counter() - began) * 1e3
         with self._lock:
             self.stage_ms[stage] += spent
-
-
-def _frame_of(array: np.ndarray) -> Frame:
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-        raise ValueError(f"array is {array.dtype} {array.shape}; it must be uint8 (H, W, 3) RGB")
-    return Frame(tuple(np.ascontiguousarray(array[..., channel]) for channel in range(3)), ARRAY_FORMAT)
-

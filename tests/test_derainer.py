@@ -149,7 +149,8 @@ def test_arrays_come_back_as_arrays(model):
         assert_array_equal(out, np.stack(frame.planes, axis=-1))
 
 
-WRONG = [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3)), np.zeros((3, 8, 8), np.uint8)]
+SHAPES = [(8, 8), (8, 8, 4), (3, 8, 8), (0, 8, 3), (8, 0, 3)]
+WRONG = [np.zeros((8, 8, 3)), *(np.zeros(shape, np.uint8) for shape in SHAPES)]
 
 
 @pytest.mark.parametrize("array", WRONG)
@@ -158,6 +159,12 @@ def test_other_arrays_are_refused(zero, array):
         Derainer(model=zero, device="cpu")(array)
     with pytest.raises(ValueError, match=r"it must be uint8 \(H, W, 3\) RGB"):
         Derainer(model=zero, device="cpu")(np.zeros((8, 8, 3), np.uint8), array)
+
+
+@pytest.mark.parametrize("picture", ["dry.png", [[[0, 0, 0]]], torch.zeros(8, 8, 3, dtype=torch.uint8)])
+def test_what_is_no_picture_is_refused(zero, picture):
+    with pytest.raises(ValueError, match=r"is no picture; give a Frame or a uint8 array \(H, W, 3\) RGB"):
+        Derainer(model=zero, device="cpu")(picture)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 3), (17, 66)])
@@ -402,10 +409,24 @@ def test_strength_scales_what_is_taken_away(model):
     assert_allclose(half, whole / 2, atol=0.76)  # each is rounded to whole levels
 
 
-@pytest.mark.parametrize("strength", [-0.1, 2.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("strength", [-0.1, 2.1, float("nan"), float("inf"), "1", None])
 def test_strength_out_of_range(zero, strength):
     with pytest.raises(DerainError, match="give a number from 0"):
         Derainer(model=zero, strength=strength)
+    used = Derainer(model=zero, device="cpu")
+    with pytest.raises(DerainError, match="give a number from 0"):
+        used.strength = strength
+    assert used.strength == 1
+
+
+@pytest.mark.parametrize("scale", [0, -1, 1.5, "2", None])
+def test_scale_out_of_range(zero, scale):
+    with pytest.raises(DerainError, match="give a whole number of 1 or more"):
+        Derainer(model=zero, scale=scale)
+    used = Derainer(model=zero, device="cpu")
+    with pytest.raises(DerainError, match="give a whole number of 1 or more"):
+        used.scale = scale
+    assert used.scale == 1
 
 
 # --- what was chosen ---
@@ -423,6 +444,8 @@ def test_choices_and_times_are_told(model):
 def test_a_model_that_cannot_be_used_is_the_users_trouble(tmp_path):
     with pytest.raises(DerainError, match=r"none\.safetensors is not a file"):
         Derainer(model=tmp_path / "none.safetensors")
+    with pytest.raises(DerainError, match=r"\. is not a file"):  # an unset variable names no profile either
+        Derainer(model="")
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(b"no weights")
     with pytest.raises(DerainError, match=r"bad\.safetensors is not a readable"):

@@ -12,8 +12,8 @@ import torch
 from test_pipeline import Sink, Source
 
 from streamderain import Derainer, derain_video, overlap, pipeline
-from streamderain.derainer import ARRAY_FORMAT
 from streamderain.frame import Frame
+from streamderain.given import ARRAY_FORMAT
 from streamderain.video import open_video
 
 
