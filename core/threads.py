@@ -1,6 +1,8 @@
 """How many threads Numba's kernels spread over, which is also a matter of torch's where both use one OpenMP."""
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,6 +29,28 @@ def started() -> int:
     """
     _spread(np.zeros(1))
     return int(numba.get_num_threads())
+
+
+def lost_by_fork() -> bool:
+    """Whether this process was forked from one whose kernels had run; the next kernel would then end it.
+
+    Linux's OpenMP has no threads after a fork, and Numba ends such a process, whose parent may wait for it for ever.
+    """
+    return _lost_by_fork
+
+
+def _look_back() -> None:
+    """In a child that was just forked: whether Numba's threads had been started on OpenMP."""
+    global _lost_by_fork
+    try:
+        _lost_by_fork = numba.threading_layer() == "omp"
+    except ValueError:  # no kernel has run
+        _lost_by_fork = False
+
+
+_lost_by_fork = False
+if sys.platform == "linux":  # elsewhere the OpenMP is another
+    os.register_at_fork(after_in_child=_look_back)
 
 
 @njit(parallel=True, nogil=True, cache=True)

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import overload
+from typing import NoReturn, overload
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from streamderain.core.checkpoint import CheckpointError, load_generator
 from streamderain.engines import open_engine
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
-from streamderain.given import Checked, frame_of, scale_of, strength_of
+from streamderain.given import Checked, check_process, frame_of, scale_of, strength_of
 from streamderain.mirrored import Mirrored
 from streamderain.stages import Field, Rain, Slot, View, stages_for
 
@@ -102,7 +102,8 @@ class Derainer:
         frames: frames derained so far.
 
     Raises:
-        DerainError: no such device or profile, strength or scale out of range, or the model file cannot be used.
+        DerainError: no such device or profile, strength or scale out of range, or the model file cannot be used; also
+            at a frame: this process was forked from one that had derained.
     """
 
     strength = Checked(strength_of)
@@ -122,6 +123,7 @@ class Derainer:
         cache_dir: str | Path | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
+        check_process()
         self.strength, self.scale = strength, scale
         path = weights.find(profile, device) if model is None else Path(model)
         try:
@@ -140,6 +142,9 @@ class Derainer:
         self.frames = 0
         self._lock = threading.Lock()  # of the counts: frames may be finished in several threads
         self.past = Past()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Derainer holds threads and memory of its process; make one in each process instead")
 
     def reset(self) -> None:
         """Forget the past: the next frame belongs to another stream."""
@@ -172,6 +177,7 @@ class Derainer:
 
         Args and Raises: as above.
         """
+        check_process()
         current = self._frame(frame)
         if self._engine.companions:
             return self._beside_companions(current, following)

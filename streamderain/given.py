@@ -1,18 +1,28 @@
-"""What a caller gives a Derainer, checked where it comes in: an array, a strength, a scale."""
+"""What a caller gives a Derainer, checked where it comes in: an array, a strength, a scale, the process to work in."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import nan
 from numbers import Integral, Real
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from streamderain.core import threads
 from streamderain.core.colour import PixelFormat
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
 
 T = TypeVar("T")
 ARRAY_FORMAT = PixelFormat(family="rgb", full_range=True)
+
+
+def check_process() -> None:
+    """Raise DerainError where the kernels cannot run in this process, because it was forked after they had run."""
+    if threads.lost_by_fork():
+        raise DerainError(
+            "this process was forked from one that had derained; start it by multiprocessing.get_context('spawn')"
+        )
 
 
 def frame_of(picture: Any) -> Frame:
@@ -36,10 +46,10 @@ def strength_of(value: Any) -> float:
     Raises:
         DerainError: it is no number from 0 to 2.
     """
-    if not isinstance(value, Real) or not 0 <= value <= 2:
-        shown = f"{value:g}" if isinstance(value, Real) else repr(value)
-        raise DerainError(f"strength is {shown}; give a number from 0 (no change) to 2")
-    return float(value)
+    strength = float(value) if isinstance(value, Real) else nan
+    if not 0 <= strength <= 2:
+        raise DerainError(f"strength is {value!r}; give a number from 0 (no change) to 2")
+    return strength
 
 
 def scale_of(value: Any) -> int:

@@ -1,5 +1,8 @@
 """One frame in, one frame out: what stays the same, what the past may change, and what is refused."""
+import pickle
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy as shallow
+from copy import deepcopy
 from dataclasses import replace
 from fractions import Fraction
 
@@ -456,6 +459,12 @@ def test_a_model_that_cannot_be_used_is_the_users_trouble(tmp_path):
 def test_unknown_device(model, device):
     with pytest.raises(DerainError, match=f"device '{device}' is unknown; give auto, cpu, cuda or cuda:N"):
         Derainer(model=model, device=device)
+
+
+@pytest.mark.parametrize("copied", [shallow, deepcopy, pickle.dumps])
+def test_a_derainer_is_not_copied(zero, copied):
+    with pytest.raises(TypeError, match="make one in each process instead"):
+        copied(Derainer(model=zero, device="cpu"))
 
 
 def test_a_device_that_is_no_text(model):

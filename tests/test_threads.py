@@ -22,6 +22,23 @@ SEARCH = """
     matching.search(guide, guide, SearchSettings())
     print(torch.get_num_threads(), numba.get_num_threads())
 """
+FORKED = """
+    import os, sys, numpy as np, numba
+    from streamderain import Derainer
+    from streamderain.errors import DerainError
+    black = np.zeros((16, 16, 3), np.uint8)
+    used = Derainer(profile="tiny", device="cpu")
+    used(black)
+    child = os.fork()
+    if not child:
+        for work in (lambda: used(black), lambda: Derainer(profile="tiny", device="cpu")):
+            try:
+                work()
+            except DerainError as error:
+                print(error, flush=True)
+        os._exit(0)
+    print(os.waitpid(child, 0)[1], numba.threading_layer())
+"""
 
 
 def test_no_more_threads_than_asked_for_and_as_before_afterwards():
@@ -61,3 +78,15 @@ def test_a_run_shares_a_machine_among_those_of_its_processes_that_run_there(loca
     with distributed.joined("cpu") as (world, device):
         assert (world.size, device) == (6, "cpu")
     assert shared == [sharing]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's OpenMP")
+def test_a_process_forked_after_the_kernels_ran_is_told_and_not_ended():
+    done = subprocess.run([sys.executable, "-c", dedent(FORKED)], env=python_path(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *told, end = done.stdout.splitlines()
+    status, layer = end.split()
+    assert status == "0"
+    if layer == "omp":
+        assert len(told) == 2
+        assert all("forked" in line and "get_context('spawn')" in line for line in told)
