@@ -112,6 +112,14 @@ def claim(final: Path, input: Path | None, *, overwrite: bool) -> Unfinished:
     return Unfinished(final)
 
 
+def check_name(name: str) -> None:
+    """Raise DerainError where an input or output has no name; pathlib takes an empty one for the current folder."""
+    if not name:
+        raise DerainError("a file name is empty; give the path again")
+    if "\0" in name:
+        raise DerainError("a file name cannot hold a NUL byte; give the path again")
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a small file that appears under its name when it is complete; an existing one is replaced.
 

@@ -13,7 +13,7 @@ from streamderain.errors import DerainError
 from streamderain.fit import fit, picture_of
 from streamderain.frame import Frame, on_host
 from streamderain.muxer import Muxer, trouble_told
-from streamderain.outputs import claim
+from streamderain.outputs import check_name, claim
 from streamderain.source import VideoSource, Warnings
 
 
@@ -58,6 +58,7 @@ class VideoSink:
         overwrite: bool = False,
         cuda: int | None = None,
     ) -> None:
+        check_name(str(path))
         self._source, self.frames = source, 0
         self.partial: Path | None = None
         self._size = size or (source.info.width, source.info.height)

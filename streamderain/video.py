@@ -19,6 +19,7 @@ from streamderain.conform import Conformer
 from streamderain.errors import DerainError
 from streamderain.inputs import guard, open_input, refuse_large
 from streamderain.nvdec import Decoder
+from streamderain.outputs import check_name
 from streamderain.picture_files import PictureFiles
 from streamderain.source import Limits, VideoSource, Warnings
 from streamderain.switch import Switch
@@ -60,8 +61,7 @@ def open_video(
     limits = Limits(_exactly(start), _exactly(duration), max_pixels, threads)
     if str(path) == "-":
         return _source(_File(_NamelessReader(sys.stdin.buffer), "stdin", limits), limits, decoder, device)
-    if "\0" in str(path):
-        raise DerainError("a file name cannot hold a NUL byte; give the path again")
+    check_name(str(path))
     path = Path(path)
     if pictures.is_pictures(path):
         return _source(PictureFiles(pictures.find(path), rate, limits, str(path)), limits, decoder, device, path)

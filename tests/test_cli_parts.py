@@ -43,6 +43,23 @@ def python(code):
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["image", "a.png", ""],
+        ["video", "a.mp4", "--out-dir", ""],
+        ["compile", "--model", ""],
+        ["models", ""],
+        ["bench", "--out", ""],
+        ["train", "rdmc", "--clean", "", "--out", "x"],
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(arguments):
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2
+    assert "the name is empty." in done.output
+
+
 def test_importing_the_command_line_loads_nothing_heavy():
     heavy = "{'torch', 'numba', 'av', 'cv2', 'numpy', 'rich'}"
     code = "import sys, streamderain, streamderain.cli, streamderain.cli.video"

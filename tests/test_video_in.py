@@ -268,6 +268,11 @@ def test_nul_is_refused():
         open_video("a\0b.mp4")
 
 
+def test_an_empty_name_is_refused():
+    with pytest.raises(DerainError, match="a file name is empty"):
+        open_video("")
+
+
 def test_odd_names_open(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a:b.mkv", "-dash.mkv", "with space %04d.mkv", "concat:x|y.mkv"):

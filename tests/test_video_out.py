@@ -380,6 +380,15 @@ def test_what_cannot_be_written_is_said_before_work(tmp_path, output, options, m
     assert os.listdir(tmp_path) == ["in.mkv"]
 
 
+@pytest.mark.parametrize("output, reason", [("", "is empty"), ("a\0b.mkv", "cannot hold a NUL byte")])
+def test_an_output_without_a_name_is_not_the_current_folder(tmp_path, monkeypatch, output, reason):
+    path = clips.clip(tmp_path / "in.mkv")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DerainError, match=f"a file name {reason}; give the path again"):
+        VideoSink(output, open_video(path))
+    assert os.listdir(tmp_path) == ["in.mkv"]
+
+
 def test_an_unwritable_folder_is_said(tmp_path, monkeypatch):
     path = clips.clip(tmp_path / "in.mkv")
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from streamderain.cli.common import BACKENDS, PRECISIONS, PROFILES, check_model_file
+from streamderain.cli.common import BACKENDS, PRECISIONS, PROFILES, PathType, check_model_file
 from streamderain.cli.text import one_line
 from streamderain.errors import DerainError
 from streamderain.outputs import Unfinished
@@ -57,12 +57,12 @@ class SizeType(click.ParamType):
               help="Of the drawn scene, 640x480 if not given; 480p, 720p, 1080p and 4k are known by name. May be given "
                    "several times.")
 @click.option("--everything", is_flag=True, help="All profiles, backends and sizes, where none are given.")
-@click.option("--source", type=click.Path(path_type=Path), metavar="FILE", help="Measure on this video instead.")
+@click.option("--source", type=PathType(), metavar="FILE", help="Measure on this video instead.")
 @click.option("--frames", type=click.IntRange(3, 10_000), default=60, show_default=True,
               help="Length of the runs; slow networks are given fewer.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N.")
-@click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Weights of your own.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+@click.option("--model", type=PathType(), metavar="FILE", help="Weights of your own.")
+@click.option("--out", type=PathType(file_okay=False), metavar="DIR",
               help="Write bench.json, bench.svg and bench.md there too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from streamderain.cli.common import TIME, check_model_file, network_options
+from streamderain.cli.common import TIME, PathType, check_model_file, network_options
 from streamderain.cli.live_run import LogKind, run_one, run_several
 from streamderain.errors import DerainError
 from streamderain.live import values
@@ -34,7 +34,7 @@ class Checked(click.ParamType):
 
 
 def _file(**options: Any) -> Any:
-    return {"type": click.Path(path_type=Path), **options}
+    return {"type": PathType(), **options}
 
 
 @click.command()

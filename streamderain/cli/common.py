@@ -51,6 +51,19 @@ class TimeType(click.ParamType):
         self.fail(f"{value!r} is no time; write seconds (12.5) or 1:02:03.5.", param, ctx)
 
 
+class PathType(click.Path):
+    """A path; an empty name, as an unset variable leaves it, is none: pathlib takes it for the current folder."""
+
+    def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
+        super().__init__(file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The Path, or a usage error."""
+        if value == "":
+            self.fail("the name is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class StrengthType(click.FloatRange):
     """A number from 0 to 2; FloatRange alone lets "nan" pass."""
 
@@ -68,7 +81,7 @@ STRENGTH = StrengthType(0.0, 2.0)
 
 
 cache_option = click.option(
-    "--cache-dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+    "--cache-dir", type=PathType(file_okay=False), metavar="DIR",
     help="Keep compiled networks here; in the user's cache folder if not given.",
 )
 
@@ -86,7 +99,7 @@ def network_options(command: Decorated) -> Decorated:
                      help="Size of the network; auto follows the device, and is realtime for photos."),
         click.option("--device", default="auto", show_default=True, metavar="NAME",
                      help="Where the network runs: auto, cpu, cuda or cuda:N."),
-        click.option("--model", type=click.Path(path_type=Path), metavar="FILE",
+        click.option("--model", type=PathType(), metavar="FILE",
                      help="Weights of your own (.safetensors) instead of those that come with the package."),
         click.option("--strength", type=STRENGTH, default=1.0, show_default=True,
                      help="How much of the rain layer is taken away: 0 nothing, 1 all of it, up to 2."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from streamderain.cli.bench import Size, SizeType
-from streamderain.cli.common import PRECISIONS, PROFILES, cache_option, check_model_file
+from streamderain.cli.common import PRECISIONS, PROFILES, PathType, cache_option, check_model_file
 from streamderain.cli.text import one_line
 from streamderain.errors import DerainError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("compile")
 @click.option("--profile", "profiles", type=click.Choice(PROFILES), multiple=True, default=("auto",),
               help="Which networks; may be given several times. auto follows the device.")
-@click.option("--model", type=click.Path(path_type=Path), metavar="FILE", help="Weights of your own instead.")
+@click.option("--model", type=PathType(), metavar="FILE", help="Weights of your own instead.")
 @click.option("--backend", type=click.Choice(["compile", "tensorrt"]),
               help="TensorRT where it can be used, else torch.compile, if not given.")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:N.")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streamderain._version import __version__
-from streamderain.cli.common import check_model_file, network_options, once_option, photo_profile
+from streamderain.cli.common import PathType, check_model_file, network_options, once_option, photo_profile
 from streamderain.cli.progress import make_progress
 from streamderain.cli.text import one_line
 from streamderain.errors import DerainError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from streamderain.evaluation import Row, Sample, Scores
 
 WORST = 10  # rows on the terminal; the files have all
-_PATH = click.Path(path_type=Path)
+_PATH = PathType()
 
 
 @click.command(name="eval")

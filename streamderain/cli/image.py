@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streamderain.cli.common import check_model_file, network_options, once_option, photo_profile
+from streamderain.cli.common import PathType, check_model_file, network_options, once_option, photo_profile
 from streamderain.cli.interrupt import Interruptions
 from streamderain.cli.text import one_line, sentence
 from streamderain.errors import DerainError
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @click.command("image")
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=PathType())
+@click.argument("target", metavar="OUT", type=PathType())
 @network_options
 @once_option
 @click.option("--format", "kind", type=click.Choice(FORMATS), metavar="|".join(FORMATS),

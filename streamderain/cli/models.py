@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streamderain.cli.common import PathType
 from streamderain.cli.text import one_line
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ DIGITS = 8  # of a digest, for the eye
 
 
 @click.command(name="models")
-@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
+@click.argument("paths", nargs=-1, type=PathType(), metavar="[PATH]...")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list with whole digests and cards.")
 def command(paths: tuple[Path, ...], as_json: bool) -> None:
     """List the weights that are here: those that come with the package, then those of yours.

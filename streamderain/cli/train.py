@@ -2,17 +2,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
+from streamderain.cli.common import PathType
 from streamderain.cli.interrupt import Interruptions
 from streamderain.errors import DerainError
 from streamderain.trainers import METHODS
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = PathType(file_okay=False)
+FILE = PathType(dir_okay=False)
 NEEDS_RAINY = ("nlcl", "nlcl_asym", "cclgan")
 ENCODERS = {"rdmc": ("vgg_weights",), "cclgan": ("vgg_weights", "clip_weights")}
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from streamderain.cli.batch import Batch
-from streamderain.cli.common import RATE, TIME, check_model_file, network_options
+from streamderain.cli.common import RATE, TIME, PathType, check_model_file, network_options
 from streamderain.cli.destinations import destinations, make_folder
 from streamderain.cli.interrupt import Interruptions
 from streamderain.cli.progress import Kind, make_progress
@@ -18,7 +18,7 @@ from streamderain.report import Report
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="IN... [OUT]")
-@click.option("--out-dir", type=click.Path(path_type=Path), metavar="DIR",
+@click.option("--out-dir", type=PathType(), metavar="DIR",
               help="Put the outputs here under the inputs' names; every path is then an input.")
 @click.option("--encoder", default="libx264", show_default=True, metavar="NAME",
               help="libx264, libx265, libsvtav1, ffv1, h264_nvenc or any other video encoder of FFmpeg; auto is NVENC "
@@ -38,7 +38,7 @@ from streamderain.report import Report
 @click.option("--compare", type=click.Choice(["side", "wipe", "rain"]),
               help="Show before and after side by side, under a moving line, or only the rain that was taken away.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
-@click.option("--report", "report_path", type=click.Path(path_type=Path), metavar="FILE",
+@click.option("--report", "report_path", type=PathType(), metavar="FILE",
               help="Write what was done, in numbers, as JSON.")
 @click.option("--progress", "kind", type=click.Choice(["auto", "plain", "json", "none"]), default="auto",
               show_default=True, help="How to tell how far it is, on stderr.")
