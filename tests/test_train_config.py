@@ -101,6 +101,8 @@ KINDS = {"nlcl": NLCLConfig, "nlcl_asym": NLCLAsymConfig, "rdmc": RDMCConfig, "c
     (StreamTrainingConfig, "scales", "0,1", "scales is .*; it must be two rising numbers above 0"),
     (StreamTrainingConfig, "scales", "2,1", "scales is .*; it must be two rising numbers above 0"),
     *((kind, "contrast.dim", "0", "dim is 0; it must be at least 1") for kind in (NLCLConfig, CCLGANConfig)),
+    *((kind, "temperature", value, f"temperature is {value}.0; it must be above 0")
+      for kind in (NLCLConfig, NLCLAsymConfig, CCLGANConfig) for value in ("0", "-1")),
     *((kind, key, "", f"{key} is empty; it must name at least one")
       for kind in (NLCLConfig, CCLGANConfig) for key in ("disc_layers", "gen_layers")),
     (NLCLConfig, "steps", float("inf"), "steps is inf; it must be a whole number or none"),
@@ -272,7 +274,10 @@ def test_sections_that_do_not_fit_together():
     ({"crop_size": 36}, "crop_size is 36"),
     ({"case_shares": (0.5, 0.5)}, "it must be 3 shares"),
     ({"case_shares": (0.5, 0.5, 0.5)}, "that add up to 1"),
+    ({"case_shares": (-1.0, 1.0, 1.0)}, "it must be 3 shares"),
     ({"frames": 0}, "frames is 0"),
+    *(({name: value}, f"{name} is {value}; it must be a share, from 0 to 1")
+      for name, value in (("standing", 5.0), ("rain_free", 2.0), ("structures", -1.0), ("compressed", 1.1))),
 ])
 def test_bad_sample_configs(change, problem):
     with pytest.raises(ValueError, match=problem):

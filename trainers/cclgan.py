@@ -21,7 +21,7 @@ from streamderain.core.ratio import ContrastiveRatioLoss
 from streamderain.core.single_frame import SingleFrameDerainer
 
 from .clips import Clip
-from .config import OptimConfig, TrainConfig, at_least, multiple_of, not_empty
+from .config import OptimConfig, TrainConfig, above, at_least, multiple_of, not_empty
 from .frozen import EncoderFiles, Space, perceptual_space, semantic_space
 from .loop import Batch, Group, Player
 from .pictures import DataConfig, Pictures, apart
@@ -108,6 +108,7 @@ class ContrastConfig:
     dim: int = 256
 
     def __post_init__(self) -> None:
+        above("temperature", self.temperature, 0)
         at_least("dim", self.dim, 1)
 
 

@@ -156,6 +156,18 @@ def at_least(name: str, value: float, least: float) -> None:
         raise ValueError(f"{name} is {value}; it must be at least {least}")
 
 
+def above(name: str, value: float, bound: float) -> None:
+    """Raise ValueError where a setting must be more than its bound."""
+    if value <= bound:
+        raise ValueError(f"{name} is {value}; it must be above {bound:g}")
+
+
+def share(name: str, value: float) -> None:
+    """Raise ValueError where a setting is no part of a whole."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} is {value}; it must be a share, from 0 to 1")
+
+
 def not_empty(name: str, value: tuple[Any, ...]) -> None:
     """Raise ValueError where a setting must list something."""
     if not value:

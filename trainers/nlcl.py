@@ -21,7 +21,7 @@ from streamderain.core.patches import PatchSampler, read_features
 from streamderain.core.single_frame import SingleFrameDerainer
 
 from .clips import Clip
-from .config import OptimConfig, TrainConfig, at_least, not_empty
+from .config import OptimConfig, TrainConfig, above, at_least, not_empty
 from .loop import Batch, Group, Player
 from .pictures import DataConfig, Pictures, apart
 from .validation import Validation
@@ -103,6 +103,7 @@ class ContrastConfig:
     dim: int = 256
 
     def __post_init__(self) -> None:
+        above("temperature", self.temperature, 0)
         at_least("dim", self.dim, 1)
 
 

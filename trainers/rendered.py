@@ -16,9 +16,13 @@ from streamderain.core.matching import CELL, MatchField, SearchSettings
 
 from . import camera, motion, scenery, structures
 from .clips import Clip
-from .config import at_least
+from .config import at_least, share
 
 CASES = ("file", "live", "photo")
+SHARES = (
+    "rain_free", "video_share", "standing", "structures", "passing", "lit", "flickering", "noisy", "sharpened",
+    "resampled", "compressed",
+)  # fmt: skip
 SLOWEST = 0.3  # pixels that what moves goes in one frame at least
 
 
@@ -69,9 +73,12 @@ class RenderedConfig:
             raise ValueError(f"crop_size is {self.crop_size}; it must be a multiple of 8, at least 32")
         at_least("frames", self.frames, 1)
         at_least("max_motion", self.max_motion, SLOWEST)
+        for name in SHARES:
+            share(name, getattr(self, name))
         if not 0 < self.scales[0] <= self.scales[1]:
             raise ValueError(f"scales is {self.scales}; it must be two rising numbers above 0")
-        if len(self.case_shares) != len(CASES) or abs(sum(self.case_shares) - 1) > 1e-6:
+        right = len(self.case_shares) == len(CASES) and min(self.case_shares) >= 0
+        if not right or abs(sum(self.case_shares) - 1) > 1e-6:
             raise ValueError(f"case_shares is {self.case_shares}; it must be {len(CASES)} shares that add up to 1")
 
 
