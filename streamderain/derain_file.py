@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from math import inf
+from numbers import Rational, Real
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from streamderain import pipeline
 from streamderain.compare import Mode, overlay, side_size
 from streamderain.containers import pixel_format
 from streamderain.encoding import AUTO, DEFAULT, uses_nvenc
+from streamderain.errors import DerainError
 from streamderain.frame import Frame, on_host
 from streamderain.nvdec import Decoder, cuda_index
 from streamderain.report import Report
@@ -47,6 +50,9 @@ class FileOptions:
         decoder: "auto" leaves frames on the GPU that the network runs on where NVDEC decodes them, "nvdec" does the
             same and says where not, "cpu" does not.
         device: where the network runs, see Derainer.
+
+    Raises:
+        DerainError: a number out of its range, or a word that is none of these.
     """
 
     encoder: str = DEFAULT
@@ -61,6 +67,18 @@ class FileOptions:
     overwrite: bool = False
     decoder: Decoder = "auto"
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, least in (("crf", 0), ("start", 0), ("duration", 0), ("max_pixels", 1)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, Real) and least <= float(value) < inf):
+                raise DerainError(f"{name} is {value!r}; give a number of {least} or more, or None")
+        if not isinstance(self.rate, Rational) or self.rate <= 0:
+            raise DerainError(f"rate is {self.rate!r}; give a Fraction above 0, such as Fraction(30000, 1001)")
+        object.__setattr__(self, "rate", Fraction(self.rate))  # of an int, which divides into floats
+        for name, words in (("compare", (None, *get_args(Mode))), ("decoder", get_args(Decoder))):
+            if getattr(self, name) not in words:
+                raise DerainError(f"{name} is {getattr(self, name)!r}; give one of {', '.join(map(str, words))}")
 
 
 class FileJob:

@@ -345,6 +345,22 @@ def test_several_good_inputs_exit_with_0(tmp_path):
     assert result.exit_code == 0 and files(tmp_path / "out") == ["a.mkv", "b.mkv"]
 
 
+@pytest.mark.parametrize("name, value", [
+    ("crf", -1), ("start", float("nan")), ("duration", -1), ("duration", float("nan")), ("max_pixels", 0),
+    ("rate", 0), ("rate", 29.97), ("compare", "nope"), ("decoder", "gpu"),
+])  # fmt: skip
+def test_derain_video_refuses_an_option_out_of_its_range(clip, tmp_path, name, value):
+    with pytest.raises(DerainError, match=f"^{name} is {value!r}; give "):
+        streamderain.derain_video(clip, tmp_path / "out.mkv", **{name: value})
+
+
+def test_a_whole_rate_of_pictures_may_be_an_int(clip, tmp_path):
+    (tmp_path / "frames").mkdir()
+    streamderain.derain_video(clip, tmp_path / "frames", strength=0)
+    report = streamderain.derain_video(tmp_path / "frames", tmp_path / "out.mkv", rate=10, strength=0)
+    assert report["complete"]
+
+
 def test_derain_video_is_the_same_path(clip, tmp_path):
     report = streamderain.derain_video(clip, tmp_path / "out.mkv", encoder="ffv1", strength=0.5)
     assert report["complete"] is True and report["frames_out"] == 6
