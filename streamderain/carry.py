@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
+from av.bitstream import BitStreamFilterContext
+
 from streamderain.containers import describes_sound, substitute
 
 # What a muxer writes itself, or what described the old bytes.
@@ -131,14 +133,23 @@ class Passengers:
 
 
 class _Copied:
-    """Packets as they are."""
+    """Packets as they are; H.264 for AVI in the form with start codes, because that muxer takes no other."""
 
     def __init__(self, stream: Any, output: Any) -> None:
         self.target = _add_copy(output, stream)
+        self._rewrite: Any = None
+        if output.format.name != "avi" or stream.type != "video":
+            return
+        if stream.average_rate:
+            self.target.time_base = 1 / stream.average_rate  # AVI fills every tick of it with a frame
+        if stream.codec_context.name == "h264":
+            self._rewrite = BitStreamFilterContext("h264_mp4toannexb", self.target, self.target)
 
     def take(self, packet: Any) -> list[Any]:
-        packet.stream = self.target
-        return [packet]
+        packets = [packet] if self._rewrite is None else self._rewrite.filter(packet)
+        for each in packets:
+            each.stream = self.target
+        return packets
 
     def flush(self) -> list[Any]:
         return []

@@ -211,6 +211,11 @@ class Ticks:
         """The duration of the frame stamped with this time, once: an encoder forgets it. 0 where it is unknown."""
         return 0 if time is None else self._durations.pop(time, 0)
 
+    @property
+    def begin(self) -> Fraction:
+        """Seconds from the beginning to the first frame that the container leaves out, because it only numbers."""
+        return Fraction(0) if self._first is None else self._first * self._unit
+
     def _number(self, time: int) -> int:
         self._first = time if self._first is None else self._first
         if abs(time - self._first - self._count) > 1:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from streamderain.outputs import ReaderGone, Unfinished, full
 from streamderain.source import VideoSource, Warnings
 
 X265_DELAY = 2  # pictures; of no more than these x265 subtracts a delay that it never measured from the decode times
+_LATE_SECONDS = 0.1  # sound that is off by less is not noticed
 
 
 class Muxer:
@@ -72,6 +74,7 @@ class Muxer:
         self.warnings.extend(hdr_lost(encoder, source.look))
         self._routes = self._plan_others()
         self._packets = 0
+        self._sounding: set[int] = set()  # streams of the output whose sound has begun
         self._container: Any = None
 
     def write(self, picture: av.VideoFrame, frame: Frame) -> None:
@@ -91,7 +94,7 @@ class Muxer:
         with trouble_told(self._name()):
             self._mux_video(self._last_packets())
             self._mux_others(self._take_others())
-            self._mux_others(self._passengers.flush(self._source.shift))
+            self._mux_others(self._passengers.flush(self._shift()))
             self._container.close()
             self._container = None
             if self._place is None:
@@ -166,19 +169,36 @@ class Muxer:
         found = []
         for packet in self._source.take_carried():
             try:
-                found += self._passengers.take(packet, self._source.shift)
+                found += self._passengers.take(packet, self._shift())
             except FFmpegError:
                 self._drop(packet)
         return found
 
+    def _shift(self) -> Fraction:
+        """Seconds taken off the passengers' times: in a container that numbers its frames the first one is at zero."""
+        return self._source.shift + self._ticks.begin
+
     def _mux_others(self, packets: list[Any]) -> None:
         for packet in packets:
+            self._tell_of_late_sound(packet)
             try:
                 self._container.mux_one(packet)
             except (FFmpegError, ValueError) as error:
                 if isinstance(error, OSError):
                     raise  # the disk or the pipe, not the packet
                 self._drop(packet)
+
+    def _tell_of_late_sound(self, packet: Any) -> None:
+        stream = packet.stream
+        if self._format != "avi" or stream.type != "audio" or stream.index in self._sounding:
+            return
+        self._sounding.add(stream.index)  # AVI plays all sound from the beginning, whatever its packets say
+        late = float((packet.pts or 0) * packet.time_base)
+        if late > _LATE_SECONDS:
+            self.warnings.once(
+                f"avi cannot begin sound later than the picture: audio stream {stream.index} plays {late:.1f} s early; "
+                "write mkv or mp4 instead"
+            )
 
     def _drop(self, packet: Any) -> None:
         stream = packet.stream

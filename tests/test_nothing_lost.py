@@ -4,11 +4,13 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from contextlib import ExitStack
 from fractions import Fraction
 
 import av
+import numpy as np
 import pytest
-from clips import clip, smooth
+from clips import clip, packets, smooth, times
 
 from streamderain.errors import DerainError
 from streamderain.outputs import Unfinished
@@ -29,6 +31,32 @@ def copy(path, output, **options):
     sink.finish()
     source.close()
     return sink
+
+
+def together(path, *parts):
+    """The first streams of some files in one, each moved by so many seconds: (file, seconds)."""
+    with av.open(str(path), "w") as output, ExitStack() as opened:
+        inputs = [opened.enter_context(av.open(str(part))) for part, _ in parts]
+        added = [output.add_stream_from_template(each.streams[0]) for each in inputs]
+        moved = [(packet, stream, seconds) for each, stream, (_, seconds) in zip(inputs, added, parts, strict=True)
+                 for packet in each.demux(each.streams[0]) if packet.size]  # fmt: skip
+        for packet, stream, seconds in sorted(moved, key=lambda each: each[0].dts * each[0].time_base + each[2]):
+            ticks = round(seconds / packet.time_base)
+            packet.pts, packet.dts, packet.stream = packet.pts + ticks, packet.dts + ticks, stream
+            output.mux(packet)
+    return path
+
+
+def tone(path, seconds):
+    """Sound alone."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("mp2", rate=48000)
+        for number in range(seconds * 40):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 2400), np.int16), format="s16", layout="stereo")
+            frame.sample_rate, frame.pts = 48000, 1200 * number
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return path
 
 
 def still(path):
@@ -159,6 +187,29 @@ def test_a_transport_stream_gets_sound_that_it_knows(tmp_path):
     with av.open(str(tmp_path / "out.ts")) as got:
         assert [stream.type for stream in got.streams] == ["video", "audio"]
     assert any("converted with aac" in line for line in sink.warnings)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "ts"])
+def test_a_second_h264_video_goes_into_avi(tmp_path, suffix):
+    first = clip(tmp_path / "first.mp4", range(0, 1000, 40))
+    path = together(tmp_path / f"in.{suffix}", (first, 0), (first, 0))
+    assert copy(path, tmp_path / "out.avi").warnings == []
+    with av.open(str(tmp_path / "out.avi")) as got:
+        times = [(packet.stream.index, packet.dts) for packet in got.demux() if packet.size]
+    assert sorted(times) == [(index, time) for index in (0, 1) for time in range(25)]
+
+
+def test_avi_keeps_sound_beside_a_picture_that_begins_later(tmp_path):
+    parts = (clip(tmp_path / "video.mp4"), 1), (tone(tmp_path / "sound.mp2", 2), 0)
+    copy(together(tmp_path / "in.mp4", *parts), tmp_path / "out.avi")
+    assert times(tmp_path / "out.avi")[0] == pytest.approx(1, abs=0.05)
+    assert len(packets(tmp_path / "out.avi", "audio")) == len(packets(tmp_path / "in.mp4", "audio"))
+
+
+def test_sound_that_avi_plays_early_is_told(tmp_path):
+    parts = (clip(tmp_path / "video.mp4"), 0), (tone(tmp_path / "sound.mp2", 2), 1)
+    sink = copy(together(tmp_path / "in.mp4", *parts), tmp_path / "out.avi")
+    assert [line for line in sink.warnings if "plays 1.0 s early" in line]
 
 
 @pytest.mark.parametrize("name", ["out.ts", "out.avi", "pictures"])
