@@ -57,6 +57,7 @@ _ALONGSIDE: dict[str, dict[str, str]] = {
     "libx265": {"x265-params": "log-level=error"},
     "ffv1": {"level": "3", "slicecrc": "1"},
 }
+ALPHA_TAG = "alpha_mode"  # what Matroska says of VP8 and VP9 whose opacity is coded beside the pictures
 Y4M_FORMATS = (
     *(f"yuv{sampling}p{depth}" for sampling in (420, 422, 444) for depth in ("", "10le", "12le", "14le", "16le")),
     "gray", "gray10le", "gray12le", "gray16le", "yuv411p", "yuva444p",

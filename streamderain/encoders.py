@@ -130,7 +130,8 @@ def add_video(output: Any, encoding: Encoding, source: VideoSource) -> Any:
         rate, unit = encoding.rate, encoding.unit
         stream = output.add_stream(encoding.encoder, rate=rate, hwaccel=accelerated, time_base=unit)
     set_up(stream.codec_context, encoding, source)
-    stream.metadata.update(live_tags(source.video_metadata))
+    tags = live_tags(source.video_metadata)
+    stream.metadata.update({key: value for key, value in tags.items() if key.lower() != containers.ALPHA_TAG})
     if source.look.turn is not None:
         stream.set_display_matrix(source.look.turn)
     elif source.look.rotation:

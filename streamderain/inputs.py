@@ -6,7 +6,10 @@ from typing import Any
 import av
 from av.error import FFmpegError
 
+from streamderain.containers import ALPHA_TAG
 from streamderain.errors import DerainError
+
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 def open_input(file: Any, name: str, formats: str, max_pixels: int) -> Any:
@@ -35,3 +38,28 @@ def refuse_large(name: str, width: int, height: int, max_pixels: int) -> None:
     """Raises DerainError where a frame would have more pixels than allowed."""
     if width * height > max_pixels:
         raise DerainError(f"{name} has frames of {width}x{height}, too large; raise --max-pixels if you trust it")
+
+
+def decoder_of(stream: Any) -> Any:
+    """The decoder of a video stream, None where there is none.
+
+    FFmpeg's own decoders of VP8 and VP9 leave the opacity out; where a stream says that it has one, libvpx reads it.
+    """
+    context = stream.codec_context
+    if context is None or context.name not in _WITH_ALPHA or not _has_alpha_beside(stream.metadata):
+        return context
+    decoder: Any = av.CodecContext.create(_WITH_ALPHA[context.name], "r")
+    decoder.width, decoder.height, decoder.extradata = context.width, context.height, context.extradata
+    return decoder
+
+
+def _has_alpha_beside(tags: dict[str, str]) -> bool:
+    """Whether a video stream's tags say that its opacity is coded beside the pictures, as VP8 and VP9 do."""
+    return any(key.lower() == ALPHA_TAG and value.strip() == "1" for key, value in tags.items())
+
+
+class NamelessReader:
+    """Only read(): so that FFmpeg neither seeks in a pipe nor takes its name for a hint."""
+
+    def __init__(self, file: Any) -> None:
+        self.read = file.read

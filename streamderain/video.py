@@ -17,7 +17,7 @@ from av.error import FFmpegError
 from streamderain import containers, nvdec, pictures
 from streamderain.conform import Conformer
 from streamderain.errors import DerainError
-from streamderain.inputs import guard, open_input, refuse_large
+from streamderain.inputs import NamelessReader, decoder_of, guard, open_input, refuse_large
 from streamderain.nvdec import Decoder
 from streamderain.outputs import check_name
 from streamderain.picture_files import PictureFiles
@@ -60,7 +60,7 @@ def open_video(
     """
     limits = Limits(_exactly(start), _exactly(duration), max_pixels, threads)
     if str(path) == "-":
-        return _source(_File(_NamelessReader(sys.stdin.buffer), "stdin", limits), limits, decoder, device)
+        return _source(_File(NamelessReader(sys.stdin.buffer), "stdin", limits), limits, decoder, device)
     check_name(str(path))
     path = Path(path)
     if pictures.is_pictures(path):
@@ -87,13 +87,6 @@ def _source(reader: Any, limits: Limits, decoder: Decoder, device: str, path: Pa
     return VideoSource(reader, Conformer(reader, warnings.once), warnings, limits, path)
 
 
-class _NamelessReader:
-    """Only read(): so that FFmpeg neither seeks in a pipe nor takes its name for a hint."""
-
-    def __init__(self, file: Any) -> None:
-        self.read = file.read
-
-
 class _File:
     """One container: its video decoded, packets of its other streams kept for the sink.
 
@@ -118,10 +111,11 @@ class _File:
             raise DerainError(f"{name} has no video stream; give a file that plays as video")
         self._video = videos[0]
         self.others = [stream for stream in self.container.streams if stream.index != self._video.index]
+        self._decoder = decoder_of(self._video)
         self._prepare()
 
     def _prepare(self) -> None:
-        context = self._video.codec_context
+        context = self._decoder
         if context is None:
             self.container.close()
             raise DerainError(f"{self.name} holds video that no decoder here reads; convert it first")
@@ -136,7 +130,7 @@ class _File:
             return tell(nvdec.NO_CUDA)
         if not isinstance(self._file, str):
             return tell("standard input cannot be opened twice")
-        software = self._video.codec_context
+        software = self._decoder
         try:
             self._second, hardware = nvdec.second_look(
                 self._file, self._video.index, index, container_options=guard(containers.READABLE_FORMATS),
@@ -261,7 +255,7 @@ class _File:
 
     def _decode(self, packet: Any) -> list[av.VideoFrame]:
         try:
-            return self._video.codec_context.decode(packet)
+            return self._decoder.decode(packet)
         except EOFError:
             return []
         except FFmpegError:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from clips import clip, packets, smooth, times
 
+from streamderain import planes
 from streamderain.errors import DerainError
 from streamderain.outputs import Unfinished
 from streamderain.sinks import VideoSink
@@ -187,6 +188,18 @@ def test_a_transport_stream_gets_sound_that_it_knows(tmp_path):
     with av.open(str(tmp_path / "out.ts")) as got:
         assert [stream.type for stream in got.streams] == ["video", "audio"]
     assert any("converted with aac" in line for line in sink.warnings)
+
+
+@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
+def test_the_opacity_of_vp8_and_vp9_is_kept_or_told(tmp_path, codec):
+    options = {"auto-alt-ref": "0", "crf": "4", "b": "2M"}
+    path = clip(tmp_path / "in.webm", codec=codec, pixel_format="yuva420p", options=options)
+    copy(path, tmp_path / "kept.mkv", encoder="ffv1")
+    drawn, kept = smooth(0, pixel_format="yuva420p"), next(iter(open_video(tmp_path / "kept.mkv"))).alpha
+    assert abs(planes.read(drawn, bit_depth=8)[3].astype(int) - kept).max() < 16
+    assert "yuva420p" in copy(path, tmp_path / "lost.mkv").warnings[0]
+    with av.open(str(tmp_path / "lost.mkv")) as lost:
+        assert "alpha_mode" not in {key.lower() for key in lost.streams.video[0].metadata}
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "ts"])
