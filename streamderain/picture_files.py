@@ -26,6 +26,7 @@ class PictureFiles:
     """
 
     on_device = False
+    joins = 0
 
     def __init__(self, files: list[Path], rate: Fraction, limits: Limits, name: str) -> None:
         self.name, self._files, self._rate, self._limits = name, files, rate, limits

@@ -99,6 +99,7 @@ class Reader(Protocol):
         others: the streams beside the video.
         carried: packets of these in the order of the file; None when nobody takes them.
         on_device: pictures stay on a CUDA device, so far.
+        joins: how often the clock of the file began again, so far.
     """
 
     name: str
@@ -108,6 +109,8 @@ class Reader(Protocol):
 
     @property
     def on_device(self) -> bool: ...
+    @property
+    def joins(self) -> int: ...
     def stream(self) -> Any: ...
     def length(self) -> tuple[float | None, int | None]: ...
     def origin(self) -> Fraction: ...
@@ -221,6 +224,8 @@ class VideoSource:
                 self._reader.read_others(self.end)
         else:
             self.shortfall = self._reader.shortfall()
+        if self._reader.joins:
+            self.warnings.once("the clock of the file begins again: what comes then follows without a gap")
         if self._film.resized:
             self.warnings.once(f"{self._film.resized} frames had another size than the first and were resized to it")
 

@@ -18,6 +18,7 @@ from streamderain import containers, nvdec, pictures
 from streamderain.conform import Conformer
 from streamderain.errors import DerainError
 from streamderain.inputs import NamelessReader, decoder_of, guard, open_input, refuse_large
+from streamderain.joins import Joins
 from streamderain.nvdec import Decoder
 from streamderain.outputs import check_name
 from streamderain.picture_files import PictureFiles
@@ -111,6 +112,7 @@ class _File:
             raise DerainError(f"{name} has no video stream; give a file that plays as video")
         self._video = videos[0]
         self.others = [stream for stream in self.container.streams if stream.index != self._video.index]
+        self._joins = Joins(self._video.index)
         self._decoder = decoder_of(self._video)
         self._prepare()
 
@@ -145,6 +147,10 @@ class _File:
     @property
     def on_device(self) -> bool:
         return self._switch is not None and self._switch.on_device
+
+    @property
+    def joins(self) -> int:
+        return self._joins.count
 
     def stream(self) -> Any:
         return self._video
@@ -249,6 +255,7 @@ class _File:
                 packet = None
             if packet is None:
                 return
+            self._joins.place(packet)
             if packet.pts is not None:
                 self._end_seconds = max(self._end_seconds, (packet.pts + (packet.duration or 0)) * packet.time_base)
             yield packet

@@ -190,6 +190,20 @@ def test_a_transport_stream_gets_sound_that_it_knows(tmp_path):
     assert any("converted with aac" in line for line in sink.warnings)
 
 
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4", "out.ts"])
+@pytest.mark.parametrize("sound", ["aac", "mp2"])
+def test_transport_streams_one_after_the_other_keep_their_sound(tmp_path, name, sound):
+    one = clip(tmp_path / "one.ts", range(0, 2000, 40), sound=sound)
+    (tmp_path / "in.ts").write_bytes(3 * one.read_bytes())
+    sink = copy(tmp_path / "in.ts", tmp_path / name)
+    assert sink.warnings == [] and sink.frames == 150
+    assert len(packets(tmp_path / name, "audio")) == len(packets(tmp_path / "in.ts", "audio"))
+    with av.open(str(tmp_path / name)) as got:
+        found = [(packet.stream.type, float(packet.pts * packet.time_base)) for packet in got.demux() if packet.size]
+    for kind in ("video", "audio"):
+        assert np.ptp([time for each, time in found if each == kind]) == pytest.approx(6, abs=0.1)
+
+
 @pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
 def test_the_opacity_of_vp8_and_vp9_is_kept_or_told(tmp_path, codec):
     options = {"auto-alt-ref": "0", "crf": "4", "b": "2M"}

@@ -10,9 +10,11 @@ import av
 import clips
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from streamderain import planes
 from streamderain.errors import DerainError
+from streamderain.joins import Joins
 from streamderain.video import open_video
 
 
@@ -348,3 +350,28 @@ def test_packets_of_other_streams_wait_only_for_a_sink(tmp_path, kept):
         source.keep_others()
     assert len(list(source)) == 100
     assert bool(source.take_carried()) == kept
+
+
+# --- files put one after the other ---
+def placed(*packets):
+    """Times that these packets come to: (stream, kind, time), all in seconds and a second long."""
+    joins, found = Joins(0), []
+    for index, kind, time in packets:
+        stream = SimpleNamespace(index=index, type=kind, disposition=Disposition(0))
+        packet = SimpleNamespace(stream=stream, pts=time, dts=time, duration=1, time_base=Fraction(1))
+        joins.place(packet)
+        found.append(packet.pts)
+    return joins.count, found
+
+
+def test_a_clock_that_begins_again_goes_on():
+    video, sound, text = (0, "video"), (1, "audio"), (2, "subtitle")
+    times = placed((*video, 0), (*sound, 0), (*text, 0), (*video, 8), (*sound, 8), (*sound, 0), (*video, 9),
+                   (*video, 0), (*sound, 1), (*text, 3), (*video, 1))  # fmt: skip
+    assert times == (1, [0, 0, 0, 8, 8, 9, 9, 9, 10, 12, 10])
+
+
+def test_a_glitch_of_one_stream_is_no_new_clock():
+    video, sound = (0, "video"), (1, "audio")
+    times = [(*video, 0), (*sound, 0), (*video, 999), (*sound, 9), (*video, 2), (*sound, 10), (*video, 3)]
+    assert placed(*times) == (0, [time for _, _, time in times])
