@@ -8,6 +8,7 @@ from typing import Any
 from av.stream import Disposition
 
 _BACK_SECONDS = 1  # a step back by more is a new clock, by less a glitch
+_MPEG_TICKS, _MPEG_SECONDS = 1 << 33, Fraction(1 << 33, 90_000)  # what the clock of MPEG streams counts to
 _APART_SECONDS = Fraction(1, 1000)  # of packets whose times overlap at a join
 
 
@@ -45,6 +46,7 @@ class Joins:
 
     def place(self, packet: Any) -> None:
         """Move a packet's timestamps to the first clock; packets come in the order of the file."""
+        self._unwrap(packet)
         ticks = packet.pts if packet.dts is None else packet.dts
         if ticks is None:
             return
@@ -62,6 +64,16 @@ class Joins:
         if shift:
             packet.pts = None if packet.pts is None else packet.pts + round(shift / unit)
             packet.dts = None if packet.dts is None else packet.dts + round(shift / unit)
+
+    def _unwrap(self, packet: Any) -> None:
+        """What begins a little before a clock's zero comes a whole round late, and all behind it would step back."""
+        if not self._tracks or packet.time_base != Fraction(1, 90_000):
+            return
+        now, half = next(iter(self._tracks.values())).last, _MPEG_SECONDS / 2
+        if packet.pts is not None and packet.pts * packet.time_base - now > half:
+            packet.pts -= _MPEG_TICKS
+        if packet.dts is not None and packet.dts * packet.time_base - now > half:
+            packet.dts -= _MPEG_TICKS
 
     def _begins_again(self, track: _Track, time: Fraction) -> bool:
         if track.clock != self.count:

@@ -204,6 +204,18 @@ def test_transport_streams_one_after_the_other_keep_their_sound(tmp_path, name, 
         assert np.ptp([time for each, time in found if each == kind]) == pytest.approx(6, abs=0.1)
 
 
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
+def test_sound_before_the_zero_of_a_transport_stream_is_kept(tmp_path, name):
+    how = {"size": (32, 32), "options": RARE_KEY_FRAMES}
+    path = clip(tmp_path / "in.ts", range(0, 12_000, 40), sound="libmp3lame", **how)
+    with av.open(str(path)) as container:
+        assert container.duration > 1e9  # the first packet's time is a whole round of the clock
+    assert copy(path, tmp_path / name).warnings == []
+    assert len(packets(tmp_path / name, "audio")) == len(packets(path, "audio"))
+    with av.open(str(tmp_path / name)) as got:
+        assert got.duration < 13e6
+
+
 @pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9"])
 def test_the_opacity_of_vp8_and_vp9_is_kept_or_told(tmp_path, codec):
     options = {"auto-alt-ref": "0", "crf": "4", "b": "2M"}
