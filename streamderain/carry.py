@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from av.bitstream import BitStreamFilterContext
 
-from streamderain.containers import describes_sound, substitute
+from streamderain.containers import describes_sound, substitute, writes_timecode
 
 # What a muxer writes itself, or what described the old bytes.
 _STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_frames",
@@ -38,6 +38,8 @@ def plan(streams: list[Any], format_name: str, takes: Callable[[Route], bool]) -
     """
     routes, warnings = [], []
     for stream in streams:
+        if _is_timecode(stream) and writes_timecode(format_name):
+            continue  # made anew from the tag; a copy lacks its rate, and no index could be written at the end
         if _lost_its_description(stream):
             warnings.append(f"{describe(stream)} is damaged: left out")
             continue
@@ -198,6 +200,11 @@ class _Text:
 def _lost_its_description(stream: Any) -> bool:
     """Whether damage took what a decoder must know of AAC: muxers begin with such a stream and fail at a packet."""
     return is_bare_aac(stream) and describes_sound(stream.container.format.name)
+
+
+def _is_timecode(stream: Any) -> bool:
+    """Whether this track holds nothing but the timecode that the tags say too."""
+    return stream.type == "data" and "timecode" in stream.metadata
 
 
 def is_bare_aac(stream: Any) -> bool:

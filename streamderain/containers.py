@@ -133,6 +133,11 @@ def describes_sound(format_name: str) -> bool:
     return not {"mov", "mp4", "matroska"}.isdisjoint(format_name.split(","))
 
 
+def writes_timecode(format_name: str) -> bool:
+    """Whether FFmpeg makes such a container's timecode track from the tags."""
+    return format_name in ("mov", "mp4")
+
+
 def reads_back(format_name: str, stream: Any) -> bool:
     """Whether a stream copied into this container is known for what it is afterwards; MPEG-TS takes anything."""
     if format_name != "mpegts" or stream.type not in ("audio", "subtitle"):

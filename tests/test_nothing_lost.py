@@ -204,6 +204,17 @@ def test_transport_streams_one_after_the_other_keep_their_sound(tmp_path, name, 
         assert np.ptp([time for each, time in found if each == kind]) == pytest.approx(6, abs=0.1)
 
 
+@pytest.mark.parametrize("name", ["out.mov", "out.mp4", "out.mkv"])
+def test_a_timecode_track_is_kept(tmp_path, name):
+    path = clip(tmp_path / "in.mov", tags={"timecode": "01:00:00:00"})
+    with av.open(str(path)) as made:
+        assert made.streams[1].type == "data"
+    assert bool(copy(path, tmp_path / name).warnings) == (name == "out.mkv")
+    with av.open(str(tmp_path / name)) as got:
+        assert "01:00:00:00" in got.streams.video[0].metadata.values()
+        assert len(got.streams) == 1 + (name != "out.mkv")
+
+
 @pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
 def test_sound_before_the_zero_of_a_transport_stream_is_kept(tmp_path, name):
     how = {"size": (32, 32), "options": RARE_KEY_FRAMES}
