@@ -74,7 +74,7 @@ class Muxer:
         self.warnings.extend(hdr_lost(encoder, source.look))
         self._routes = self._plan_others()
         self._packets = 0
-        self._sounding: set[int] = set()  # streams of the output whose sound has begun
+        self._played = _Played(self.warnings)
         self._container: Any = None
 
     def write(self, picture: av.VideoFrame, frame: Frame) -> None:
@@ -180,25 +180,14 @@ class Muxer:
 
     def _mux_others(self, packets: list[Any]) -> None:
         for packet in packets:
-            self._tell_of_late_sound(packet)
+            if self._format == "avi" and packet.stream.type == "audio":
+                self._played.place(packet)
             try:
                 self._container.mux_one(packet)
             except (FFmpegError, ValueError) as error:
                 if isinstance(error, OSError):
                     raise  # the disk or the pipe, not the packet
                 self._drop(packet)
-
-    def _tell_of_late_sound(self, packet: Any) -> None:
-        stream = packet.stream
-        if self._format != "avi" or stream.type != "audio" or stream.index in self._sounding:
-            return
-        self._sounding.add(stream.index)  # AVI plays all sound from the beginning, whatever its packets say
-        late = float((packet.pts or 0) * packet.time_base)
-        if late > _LATE_SECONDS:
-            self.warnings.once(
-                f"avi cannot begin sound later than the picture: audio stream {stream.index} plays {late:.1f} s early; "
-                "write mkv or mp4 instead"
-            )
 
     def _drop(self, packet: Any) -> None:
         stream = packet.stream
@@ -214,6 +203,36 @@ class Muxer:
 
     def _name(self) -> str:
         return str(self._place.final) if self._place else "stdout"
+
+
+class _Played:
+    """What AVI makes of sound: it is played from the beginning and without a gap, whatever its packets' times say.
+
+    Args:
+        warnings: told what plays too early.
+    """
+
+    def __init__(self, warnings: Warnings) -> None:
+        self._warnings = warnings
+        self._seconds: dict[int, Fraction] = {}  # played so far, by stream
+        self._last: dict[int, int] = {}
+        self._told: set[int] = set()
+
+    def place(self, packet: Any) -> None:
+        """Give a packet of sound a time above that of the one before: AVI's ticks are as long as a packet."""
+        index, unit = packet.stream.index, packet.stream.time_base
+        time, length = (packet.dts or 0) * packet.time_base, (packet.duration or 0) * packet.time_base
+        early = time - self._seconds.get(index, Fraction(0))
+        if length and early > _LATE_SECONDS and index not in self._told:
+            self._told.add(index)
+            self._warnings.append(
+                f"avi has no place for silence: audio stream {index} plays {float(early):.1f} s early from its first "
+                "gap on; write mkv or mp4 instead"
+            )
+        self._seconds[index] = self._seconds.get(index, Fraction(0)) + length if length else time
+        ticks = max(round(time / unit), self._last.get(index, -(1 << 62)) + 1)
+        self._last[index] = packet.pts = packet.dts = ticks
+        packet.duration, packet.time_base = max(1, round(length / unit)), unit
 
 
 class _Stdout:

@@ -262,6 +262,22 @@ def test_sound_that_avi_plays_early_is_told(tmp_path):
     assert [line for line in sink.warnings if "plays 1.0 s early" in line]
 
 
+def test_sound_with_a_gap_goes_into_avi_whole_and_is_told(tmp_path):
+    path = clip(tmp_path / "in.mp4", range(0, 2000, 40), sound="libmp3lame")
+    with av.open(str(path)) as container, av.open(str(tmp_path / "gap.mp4"), "w") as output:
+        added = [output.add_stream_from_template(stream) for stream in container.streams]
+        for packet in container.demux():
+            late = packet.stream.type == "audio" and packet.dts is not None and packet.dts * packet.time_base > 1
+            if packet.size:
+                ticks = late * int(0.51 / packet.time_base)
+                packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+                packet.stream = added[packet.stream.index]
+                output.mux(packet)
+    sink = copy(tmp_path / "gap.mp4", tmp_path / "out.avi")
+    assert len(sink.warnings) == 1 and "plays 0.5 s early" in sink.warnings[0]
+    assert len(packets(tmp_path / "out.avi", "audio")) == len(packets(path, "audio"))
+
+
 @pytest.mark.parametrize("name", ["out.ts", "out.avi", "pictures"])
 def test_a_turn_that_is_lost_is_told(tmp_path, name):
     sink = copy(clip(tmp_path / "in.mp4", rotation=90), tmp_path / name)
