@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any, Protocol
 
 from av.bitstream import BitStreamFilterContext
+from av.stream import Disposition
 
 from streamderain.containers import describes_sound, substitute, writes_timecode
 
@@ -14,6 +15,7 @@ from streamderain.containers import describes_sound, substitute, writes_timecode
 _STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_frames",
                "number_of_bytes", "bps", "vendor_id", "rotate"}  # fmt: skip
 
+_COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
@@ -84,17 +86,20 @@ class Lane(Protocol):
     def flush(self) -> list[Any]: ...
 
 
-def add_lane(route: Route, output: Any) -> Lane:
+def add_lane(route: Route, output: Any, cover: bytes | None = None) -> Lane:
     """Add a route's stream to an output container.
 
     Args:
         route: which stream, and how it goes.
         output: an av.container.OutputContainer without a header yet.
+        cover: the picture where the stream is one that is attached, None where it is not known yet.
 
     Raises:
         ValueError: the container does not take it.
     """
     if route.encoder is None:
+        if cover is not None and output.format.name == "matroska" and _is_cover(route.stream):
+            return _Attached(route.stream, output, cover)
         return _Copied(route.stream, output)
     return (_Sound if route.stream.type == "audio" else _Text)(route.stream, output, route.encoder)
 
@@ -105,10 +110,13 @@ class Passengers:
     Args:
         routes: from `plan`.
         output: an av.container.OutputContainer without a header yet.
+        covers: attached pictures, by their streams.
     """
 
-    def __init__(self, routes: list[Route], output: Any) -> None:
-        self._lanes: dict[int, Lane] = {route.stream.index: add_lane(route, output) for route in routes}
+    def __init__(self, routes: list[Route], output: Any, covers: dict[int, bytes]) -> None:
+        self._lanes: dict[int, Lane] = {
+            route.stream.index: add_lane(route, output, covers.get(route.stream.index)) for route in routes
+        }
 
     def take(self, packet: Any, shift: Fraction) -> list[Any]:
         """Packets for the output that come from one of the input.
@@ -152,6 +160,22 @@ class _Copied:
         for each in packets:
             each.stream = self.target
         return packets
+
+    def flush(self) -> list[Any]:
+        return []
+
+
+class _Attached:
+    """A cover as Matroska has it: a file in the header, and no track of video beside the video."""
+
+    def __init__(self, stream: Any, output: Any, data: bytes) -> None:
+        tags = {key.lower(): value for key, value in live_tags(stream.metadata).items()}
+        name, mimetype = _COVERS[stream.codec_context.name]
+        added = output.add_attachment(tags.pop("filename", name), tags.pop("mimetype", mimetype), data)
+        added.metadata.update(tags)
+
+    def take(self, packet: Any) -> list[Any]:
+        return []
 
     def flush(self) -> list[Any]:
         return []
@@ -211,6 +235,11 @@ def is_bare_aac(stream: Any) -> bool:
     """Whether only its packets say how this AAC is to be decoded, as in MPEG-TS."""
     context = stream.codec_context
     return context is not None and context.name == "aac" and not context.extradata
+
+
+def _is_cover(stream: Any) -> bool:
+    attached = stream.type == "video" and stream.disposition & Disposition.attached_pic
+    return bool(attached) and stream.codec_context is not None and stream.codec_context.name in _COVERS
 
 
 def _is_bitmap(stream: Any) -> bool:

@@ -131,7 +131,7 @@ class Muxer:
         self._video = add_video(self._container, self.encoding, self._source)
         if self._format in ("mp4", "mov") and self._video.codec_context.codec.canonical_name == "hevc":
             self._video.codec_context.codec_tag = "hvc1"  # some players take no other
-        self._passengers = Passengers(self._routes, self._container)
+        self._passengers = Passengers(self._routes, self._container, self._source.covers())
         self._container.metadata.update(live_tags(self._source.metadata))
         self._container.set_chapters(self._source.chapters)
         self._container.start_encoding()

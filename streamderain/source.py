@@ -202,6 +202,11 @@ class VideoSource:
                 packets.append(packet)
         return packets
 
+    def covers(self) -> dict[int, bytes]:
+        """The attached pictures among the packets that wait for `take_carried`, by stream."""
+        kept = list(self._reader.carried or ())  # at once: another thread reads on
+        return {each.stream.index: bytes(each) for each in kept if each.stream.disposition & ATTACHED_PICTURE}
+
     def __iter__(self) -> Iterator[Frame]:
         if not self._others_wanted:
             self._reader.carried = None

@@ -23,9 +23,9 @@ HDR = ("log-level=error:master-display=G(13250,34500)B(7500,3000)R(34000,16000)W
        "max-cll=1000,400")  # fmt: skip
 
 
-def copy(path, output, **options):
+def copy(path, output, start=None, **options):
     """Every frame into another file; the sink, for its warnings."""
-    source = open_video(path)
+    source = open_video(path, start=start)
     sink = VideoSink(output, source, **options)
     for frame in source:
         sink.write(frame)
@@ -202,6 +202,25 @@ def test_transport_streams_one_after_the_other_keep_their_sound(tmp_path, name, 
         found = [(packet.stream.type, float(packet.pts * packet.time_base)) for packet in got.demux() if packet.size]
     for kind in ("video", "audio"):
         assert np.ptp([time for each, time in found if each == kind]) == pytest.approx(6, abs=0.1)
+
+
+@pytest.mark.parametrize("start", [None, 0.2])
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
+def test_a_cover_stays_a_cover(tmp_path, name, start):
+    clip(tmp_path / "video.mp4", range(0, 800, 40))
+    with av.open(str(tmp_path / "video.mp4")) as video, av.open(str(tmp_path / "in.mp4"), "w") as output:
+        streams = output.add_stream_from_template(video.streams[0]), output.add_stream("mjpeg")
+        streams[1].width, streams[1].height, streams[1].pix_fmt = 64, 48, "yuvj420p"
+        streams[1].disposition = av.stream.Disposition.attached_pic
+        cover, = streams[1].encode(smooth(0, pixel_format="yuvj420p"))
+        output.mux(cover)
+        for packet in video.demux():
+            packet.stream = streams[0]
+            output.mux([packet] if packet.size else [])
+    copy(tmp_path / "in.mp4", tmp_path / name, start=start)
+    with av.open(str(tmp_path / name)) as got:
+        assert [bool(each.disposition & av.stream.Disposition.attached_pic) for each in got.streams] == [False, True]
+        assert [bytes(packet) for packet in got.demux(got.streams[1]) if packet.size] == [bytes(cover)]
 
 
 @pytest.mark.parametrize("name", ["out.mov", "out.mp4", "out.mkv"])
