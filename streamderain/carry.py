@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, Protocol
 
 from av.bitstream import BitStreamFilterContext
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 
 from streamderain.containers import describes_sound, substitute, writes_timecode
 
@@ -40,6 +40,8 @@ def plan(streams: list[Any], format_name: str, takes: Callable[[Route], bool]) -
     """
     routes, warnings = [], []
     for stream in streams:
+        if _is_list_of_chapters(stream):
+            continue
         if _is_timecode(stream) and writes_timecode(format_name):
             continue  # made anew from the tag; a copy lacks its rate, and no index could be written at the end
         if _lost_its_description(stream):
@@ -224,6 +226,11 @@ class _Text:
 def _lost_its_description(stream: Any) -> bool:
     """Whether damage took what a decoder must know of AAC: muxers begin with such a stream and fail at a packet."""
     return is_bare_aac(stream) and describes_sound(stream.container.format.name)
+
+
+def _is_list_of_chapters(stream: Any) -> bool:
+    """Whether this is the track in which MP4 holds its chapters: FFmpeg has read them and gives none of its packets."""
+    return stream.type == "data" and stream.discard == Discard.all and bool(stream.container.chapters())
 
 
 def _is_timecode(stream: Any) -> bool:

@@ -204,6 +204,15 @@ def test_transport_streams_one_after_the_other_keep_their_sound(tmp_path, name, 
         assert np.ptp([time for each, time in found if each == kind]) == pytest.approx(6, abs=0.1)
 
 
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4", "out.mov"])
+def test_chapters_that_are_kept_are_not_said_to_be_left_out(tmp_path, name):
+    chapter = {"id": 1, "start": 0, "end": 200, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}}
+    path = clip(tmp_path / "in.mp4", chapters=[chapter])
+    assert copy(path, tmp_path / name).warnings == []
+    with av.open(str(tmp_path / name)) as got:
+        assert [each["metadata"]["title"] for each in got.chapters()] == ["One"]
+
+
 @pytest.mark.parametrize("start", [None, 0.2])
 @pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
 def test_a_cover_stays_a_cover(tmp_path, name, start):
