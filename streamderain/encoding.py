@@ -9,7 +9,8 @@ from typing import Any
 from streamderain import containers, hdr, surfaces
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
-from streamderain.source import Look, VideoInfo, VideoSource
+from streamderain.look import Look
+from streamderain.source import VideoInfo, VideoSource
 
 DEFAULT = "libx264"
 AUTO = "auto"  # as the name of an encoder: NVENC where it works, else DEFAULT

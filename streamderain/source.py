@@ -8,14 +8,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from streamderain import containers, surfaces
 from streamderain.carry import cut_chapters
 from streamderain.clock import Clock
 from streamderain.core.colour import PixelFormat
 from streamderain.errors import DerainError
 from streamderain.frame import Frame
+from streamderain.look import look_of
 
 ATTACHED_PICTURE = 1 << 10  # FFmpeg's flag for cover art
 
@@ -48,27 +47,6 @@ class VideoInfo:
     rotation: int
     time_base: Fraction
     interlaced: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How a video's first frame wants to be shown, for the output to say the same.
-
-    Attributes:
-        matrix, range, transfer, primaries: of its colour, as H.273 numbers them.
-        rotation: degrees counter-clockwise.
-        turn: nine numbers of the display matrix, which may also mirror, or None.
-        mastering, light: HDR metadata, FFmpeg's structures as bytes, or None.
-    """
-
-    matrix: int
-    range: int
-    transfer: int
-    primaries: int
-    rotation: int
-    turn: tuple[int, ...] | None
-    mastering: bytes | None
-    light: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,17 +281,3 @@ def format_of(picture: Any) -> tuple[PixelFormat, bool]:
     )  # fmt: skip
     assert found is not None
     return found
-
-
-def look_of(picture: Any) -> Look:
-    """Read what a picture says of itself; its side data only here: the view of it does not outlive a copy."""
-    try:
-        side = {each.type.name: bytes(each) for each in picture.side_data}
-    except ValueError:  # a kind that PyAV cannot name, such as EXIF
-        side = {}
-    turn = side.get("DISPLAYMATRIX")
-    return Look(
-        picture.colorspace, picture.color_range, picture.color_trc, picture.color_primaries, picture.rotation,
-        None if turn is None else tuple(np.frombuffer(turn, np.int32)[:9].tolist()),
-        side.get("MASTERING_DISPLAY_METADATA"), side.get("CONTENT_LIGHT_LEVEL"),
-    )  # fmt: skip
