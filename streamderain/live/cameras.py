@@ -31,6 +31,8 @@ _HLS_SECONDS = (5.0, 20.0)  # a playlist is silent for as long as a piece lasts
 # it throws away what was looked into, the first key frame, and the picture comes only with the next one.
 _DESCRIBED = {"analyzeduration": "0", "probesize": "32"}
 _LOOKED_INTO = {"analyzeduration": "500000", "probesize": "1000000", "fpsprobesize": "0"}
+# An encoder that begins anew may number its streams otherwise; FFmpeg would take them for others, which nobody reads.
+_SAME_STREAMS = {"merge_pmt_versions": "1"}
 
 
 def open_camera(address: Address, wish: Wish, clock: Clock) -> Connection:
@@ -94,7 +96,7 @@ def _open_network(address: Address, wish: Wish, clock: Clock) -> Connection:
         options["rtsp_transport"] = "udp" if wish.transport == "udp" else "tcp"
         options["timeout"] = str(round(wish.read_seconds * 1e6))
     else:
-        options |= {**_LOOKED_INTO, "format_whitelist": _FORMATS}
+        options |= {**_LOOKED_INTO, "format_whitelist": _FORMATS, **_SAME_STREAMS}
     if address.scheme in ("http", "https"):
         del options["fpsprobesize"]  # playlists would tell twice the rate
     if address.scheme == "udp":

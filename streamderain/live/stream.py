@@ -51,7 +51,6 @@ class Stream:
         sounds = container.streams.audio if wish.sound else ()
         self._sound = next((each for each in sounds if each.codec_context is not None), None)
         self._resampler = av.AudioResampler(format="fltp") if self._sound else None
-        self._wanted = [self._video, *([self._sound] if self._sound else [])]
         self.info = self._describe()
 
     def _on_device(self, wish: Wish) -> Switch | None:
@@ -65,7 +64,7 @@ class Stream:
         return Switch(hardware, software[0], decode=lambda packet: self._frames(decode, packet), tell=wish.tell)
 
     def __iter__(self) -> Iterator[Picture | Heard | None]:
-        packets = self._container.demux(*self._wanted)
+        packets = self._container.demux()  # all there is: what is not wanted shows that time goes by without a picture
         while True:
             decoded = self._decoded(self._next(packets))
             yield next(decoded, None)
@@ -97,13 +96,14 @@ class Stream:
         self._container.close()
         # the generator that reads holds this object, and this object would hold the decoder and its threads
         self._container = self._video = self._sound = self._switch = None
-        self._wanted, self._decoders = [], []
+        self._decoders = []
 
     def _decoded(self, packet: Any) -> Iterator[Picture | Heard | None]:
-        if packet.stream is not self._video:
+        if packet.stream is self._sound:
             with suppress(EOFError, FFmpegError, ValueError):
                 for frame in packet.decode():
                     yield from self._heard(frame)
+        if packet.stream is not self._video:
             return
         damaged, frames = self.damaged, self._pictures(packet)
         hurried = self._decoders[0].skip_frame == "NONKEY"

@@ -1,0 +1,65 @@
+"""What a network stream may do in the middle: lose its picture, number its streams otherwise, end a playlist."""
+from __future__ import annotations
+
+import io
+
+import av
+import numpy as np
+import pytest
+from live_receivers import TcpPeer
+
+from streamderain.live.address import Address
+from streamderain.live.cameras import open_camera
+from streamderain.live.connection import CameraError, Heard, Picture, Wish
+from streamderain.live.timing import MONOTONIC
+
+RATE = 25
+
+
+def transport_stream(pictures, *, sound_s=0, begins_s=0.0, **options):
+    """MPEG-TS of so many pictures and so many seconds of sound, the first at `begins_s`."""
+    made = io.BytesIO()
+    with av.open(made, "w", format="mpegts", container_options=options) as container:
+        video = container.add_stream("libx264", RATE, width=64, height=48, pix_fmt="yuv420p", options={"g": "5"})
+        sound = container.add_stream("aac", 16_000, layout="mono") if sound_s else None
+        for number in range(pictures):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 10 * number % 256, np.uint8))
+            frame.pts = round(RATE * begins_s) + number
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        for number in range(sound_s * 16_000 // 1024):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 16_000, 1024 * number
+            container.mux(sound.encode(frame))
+        if sound_s:
+            container.mux(sound.encode(None))
+    return made.getvalue()
+
+
+def arrivals(data, **wish):
+    """All that a camera gives that sends these bytes over TCP and hangs up."""
+
+    def send(connection):
+        connection.sendall(data)
+        connection.close()
+
+    found = []
+    with TcpPeer(send) as peer:
+        stream = open_camera(Address(f"tcp://127.0.0.1:{peer.port}"), Wish(**wish), MONOTONIC)
+        with pytest.raises(CameraError, match="ended the stream"):
+            for arrival in stream:
+                found.append(arrival)
+        stream.close()
+    return found
+
+
+def test_sound_that_nobody_wants_shows_that_no_picture_comes():
+    found = arrivals(transport_stream(10, sound_s=20), sound=False)
+    assert sum(each is None for each in found) > 100, "the receiver could not see that only sound comes"
+    assert not any(isinstance(each, Heard) for each in found)
+
+
+def test_an_encoder_that_begins_anew_with_other_stream_numbers_is_still_seen():
+    data = transport_stream(20, mpegts_start_pid="256")
+    data += transport_stream(20, begins_s=0.8, mpegts_start_pid="300", tables_version="1")
+    assert sum(isinstance(each, Picture) for each in arrivals(data)) >= 35
