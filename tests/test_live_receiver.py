@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -79,6 +80,7 @@ def receiver(script, *, address=FAR, clock=None, on_sound=lambda sound: None):
     left = list(script)
 
     def open_fake(address, wish, clock):
+        made.wishes_for_test.append(wish)
         if not left:
             over.set()
             made.closing_for_test.wait(20)
@@ -89,7 +91,7 @@ def receiver(script, *, address=FAR, clock=None, on_sound=lambda sound: None):
         return item
 
     made = Receiver(address, Wish(), status=status, clock=clock, on_sound=on_sound, open=open_fake)
-    made.closing_for_test = made._closing
+    made.closing_for_test, made.wishes_for_test = made._closing, []
     return made, status, over, clock
 
 
@@ -201,6 +203,14 @@ def test_what_does_not_catch_up_is_connected_anew():
     run(made, over)
     assert first.closed and status.connections == 2
     assert any("falls behind" in event.text for event in status.events)
+
+
+def test_what_was_a_growing_playlist_is_asked_for_as_one_ever_after():
+    first = FakeConnection([picture(0)])
+    first.info = replace(first.info, growing=True)
+    made, _, over, _ = receiver([first, FakeConnection([picture(0)])])
+    run(made, over)
+    assert [wish.growing for wish in made.wishes_for_test] == [False, True, True]
 
 
 def test_sound_alone_is_no_camera():

@@ -1,11 +1,16 @@
 """What a network stream may do in the middle: lose its picture, number its streams otherwise, end a playlist."""
 from __future__ import annotations
 
+import http.server
 import io
+import threading
+from contextlib import contextmanager
+from functools import partial
 
 import av
 import numpy as np
 import pytest
+from live_fakes import FakeClock
 from live_receivers import TcpPeer
 
 from streamderain.live.address import Address
@@ -63,3 +68,45 @@ def test_an_encoder_that_begins_anew_with_other_stream_numbers_is_still_seen():
     data = transport_stream(20, mpegts_start_pid="256")
     data += transport_stream(20, begins_s=0.8, mpegts_start_pid="300", tables_version="1")
     assert sum(isinstance(each, Picture) for each in arrivals(data)) >= 35
+
+
+@contextmanager
+def web_server(folder):
+    """Serves a folder's files; gives its address."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *words):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_live_playlist_that_ends_is_lost_and_not_played_again(tmp_path):
+    pieces = [transport_stream(25, begins_s=begins) for begins in range(3)]
+    for number, piece in enumerate(pieces):
+        (tmp_path / f"{number}.ts").write_bytes(piece)
+    listed = "".join(f"#EXTINF:1.0,\n{number}.ts\n" for number in range(3))
+    playlist = tmp_path / "live.m3u8"
+    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n{listed}")
+    with web_server(tmp_path) as url:
+        address, wish = Address(f"{url}/live.m3u8"), Wish()
+        camera = open_camera(address, wish, FakeClock())
+        assert camera.info.growing
+        playlist.write_text(playlist.read_text() + "#EXT-X-ENDLIST\n")
+        pictures = 0
+        with pytest.raises(CameraError, match="ended the stream"):
+            for arrival in camera:
+                pictures += isinstance(arrival, Picture)
+                assert pictures <= 75, "the past is shown again"
+        camera.close()
+        with pytest.raises(CameraError, match="has ended its playlist"):
+            open_camera(address, Wish(growing=True), FakeClock())
+        finished = open_camera(address, wish, FakeClock())  # it never was live: a film, which begins again at its end
+        assert not finished.info.growing and isinstance(next(each for each in finished if each), Picture)
+        finished.close()

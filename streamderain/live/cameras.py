@@ -104,6 +104,9 @@ def _open_network(address: Address, wish: Wish, clock: Clock) -> Connection:
     stream = _opened(address, wish, options, clock)
     if not stream.ahead:
         return stream
+    if wish.growing and not stream.info.growing:
+        stream.close()
+        raise CameraError(f"{address} has ended its playlist; waiting for it to go on", "ended")
     return Paced(lambda: _opened(address, wish, options, clock), wish.loop, clock, first=stream)
 
 

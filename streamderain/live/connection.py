@@ -28,6 +28,7 @@ class Wish:
         pace: play a file at its own pace, as if it were a camera.
         loop: begin a paced file again when it ends.
         sound: take the sound along.
+        growing: the source was a growing playlist; one that has ended would show the past as if it were now.
         max_pixels: larger frames are refused.
         cuda: number of the CUDA device that pictures may stay on, None for none.
         tell: called with why a camera's pictures do not stay there.
@@ -42,6 +43,7 @@ class Wish:
     pace: bool = False
     loop: bool = True
     sound: bool = True
+    growing: bool = False
     max_pixels: int = MAX_PIXELS
     cuda: int | None = None
     tell: Callable[[str], None] = lambda reason: None

@@ -70,6 +70,7 @@ class SessionInfo:
         codec: FFmpeg's name, or the name of the local camera's backend.
         pixel_format: FFmpeg's name of the planar format that the frames' planes have.
         sound: (rate, channels) of the sound that comes along, None without.
+        growing: it is a playlist to which more was still to come when it was opened.
     """
 
     number: int
@@ -79,6 +80,7 @@ class SessionInfo:
     codec: str
     pixel_format: str
     sound: tuple[int, int] | None = None
+    growing: bool = False
 
 
 class Output(Protocol):

@@ -76,5 +76,5 @@ class Paced:
         try:
             yield from self._now
         except CameraError as error:
-            if error.trouble != "ended":
+            if error.trouble != "ended" or self.info.growing:  # what was live is not played again
                 raise

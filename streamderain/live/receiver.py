@@ -148,6 +148,7 @@ class Receiver:
         if not self._kind:
             self._since = self._clock.now()
         self.connected = True
+        self._wish = replace(self._wish, growing=self._wish.growing or info.growing)
         self._told.clear()
         self._status.opened(info)
         rate = f", {float(info.rate):.3g} fps" if info.rate else ""

@@ -47,11 +47,12 @@ class Stream:
         self._decoders = _prepared(context)
         self._switch = self._on_device(wish)
         self._timeless = container.format.name in _TIMELESS
-        self.ahead = address.scheme in ("http", "https") and bool(container.format.name == "hls" or container.duration)
+        playlist = container.format.name == "hls"
+        self.ahead = address.scheme in ("http", "https") and bool(playlist or container.duration)
         sounds = container.streams.audio if wish.sound else ()
         self._sound = next((each for each in sounds if each.codec_context is not None), None)
         self._resampler = av.AudioResampler(format="fltp") if self._sound else None
-        self.info = self._describe()
+        self.info = self._describe(growing=playlist and not container.duration)
 
     def _on_device(self, wish: Wish) -> Switch | None:
         """What watches a decoder on the GPU, with one of the CPU beside it; None where the GPU does not decode this."""
@@ -157,13 +158,14 @@ class Stream:
                 yield Heard(piece.to_ndarray(), piece.sample_rate, own)
                 own += Fraction(piece.samples, piece.sample_rate)
 
-    def _describe(self) -> SessionInfo:
+    def _describe(self, growing: bool) -> SessionInfo:
         context = self._video.codec_context
         rate = None if self._timeless else self._video.average_rate or self._video.guessed_rate
         sound = None
         if self._sound is not None:
             sound = self._sound.codec_context.sample_rate, self._sound.codec_context.channels
-        return SessionInfo(0, context.width, context.height, rate or None, context.name, context.pix_fmt or "", sound)
+        name, format = context.name, context.pix_fmt or ""
+        return SessionInfo(0, context.width, context.height, rate or None, name, format, sound, growing)
 
 
 def silent(address: Address) -> CameraError:
