@@ -144,6 +144,27 @@ def test_a_silent_worker_is_ended_and_begun_again(keep):
     told.wait_for("told", count=2)
 
 
+def test_who_was_asleep_himself_ends_no_worker(tmp_path):
+    script, told, stop, clock = tmp_path / "fake.py", Told(), threading.Event(), QuickClock()
+    script.write_text(FAKE)
+    cameras = {"a": camera_options({"source": "rtsp://cam/1?do=stay"})}
+    supervisor = Supervisor(cameras, told, clock=clock, command=(sys.executable, "-S", str(script)))
+    watched, looks = [], clock.wait
+
+    def wait(event, seconds):
+        """A machine that is paused once the worker has spoken."""
+        if event is stop and told.count("told") and not clock.ahead:
+            clock.ahead = SILENT_SECONDS + 1
+        elif clock.ahead:
+            watched.append(seconds)
+            stop.set() if len(watched) > 3 else None
+        return looks(event, seconds)
+
+    clock.wait = wait
+    supervisor.run(stop)
+    assert len(watched) > 3 and told.count("said nothing") == 0
+
+
 def test_a_worker_that_does_not_end_is_killed(keep):
     keeper, told = keep("deaf")
     told.wait_for("told")

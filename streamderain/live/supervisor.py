@@ -95,7 +95,7 @@ class Keeper:
         self._command = tuple(command) or python("-m", MODULE)
         self._hide: Hide = hider(options.addresses)
         self._status: dict[str, Any] = {}
-        self._heard_at = clock.now()
+        self._heard_at = self._excused_at = clock.now()
         self._process: subprocess.Popen[str] | None = None
         self._killed = False
         self._lock = threading.Lock()
@@ -126,10 +126,14 @@ class Keeper:
 
     def watch(self) -> None:
         """End a worker that says nothing any more; it will be begun again."""
-        if self.running and self._clock.now() - self._heard_at > SILENT_SECONDS:
+        if self.running and self._clock.now() - max(self._heard_at, self._excused_at) > SILENT_SECONDS:
             self._tell("worker", f"its process said nothing for {SILENT_SECONDS:.0f} s and is ended")
             self._heard_at = self._clock.now()
             self._kill()
+
+    def excuse(self) -> None:
+        """Its silence up to now is not its fault."""
+        self._excused_at = self._clock.now()
 
     def ask_to_end(self) -> None:
         """Let the worker complete its outputs and end; `close` waits for it."""
@@ -265,9 +269,12 @@ class Supervisor:
         try:
             for keeper in self.keepers.values():
                 keeper.start()
+            looked = self._clock.now()
             while not self._clock.wait(stop, _WATCH_SECONDS):
+                now = self._clock.now()
+                slept, looked = now - looked > STALE_SECONDS, now  # this process was stopped, or the whole machine
                 for keeper in self.keepers.values():
-                    keeper.watch()
+                    keeper.excuse() if slept else keeper.watch()
             ending()
         finally:
             self.close()
