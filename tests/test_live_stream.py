@@ -41,21 +41,34 @@ def transport_stream(pictures, *, sound_s=0, begins_s=0.0, **options):
     return made.getvalue()
 
 
-def arrivals(data, **wish):
-    """All that a camera gives that sends these bytes over TCP and hangs up."""
+@contextmanager
+def camera(data, **wish):
+    """A camera that sends these bytes over TCP and hangs up."""
 
     def send(connection):
         connection.sendall(data)
         connection.close()
 
-    found = []
     with TcpPeer(send) as peer:
         stream = open_camera(Address(f"tcp://127.0.0.1:{peer.port}"), Wish(**wish), MONOTONIC)
-        with pytest.raises(CameraError, match="ended the stream"):
-            for arrival in stream:
-                found.append(arrival)
-        stream.close()
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+
+def arrivals(data, **wish):
+    """All that such a camera gives."""
+    found = []
+    with camera(data, **wish) as stream, pytest.raises(CameraError, match="ended the stream"):
+        for arrival in stream:
+            found.append(arrival)
     return found
+
+
+def test_the_rate_is_that_of_pictures_and_not_of_fields():
+    with camera(transport_stream(25)) as stream:
+        assert stream.info.rate == RATE
 
 
 def test_sound_that_nobody_wants_shows_that_no_picture_comes():
@@ -96,15 +109,15 @@ def test_a_live_playlist_that_ends_is_lost_and_not_played_again(tmp_path):
     playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n{listed}")
     with web_server(tmp_path) as url:
         address, wish = Address(f"{url}/live.m3u8"), Wish()
-        camera = open_camera(address, wish, FakeClock())
-        assert camera.info.growing
+        live = open_camera(address, wish, FakeClock())
+        assert live.info.growing
         playlist.write_text(playlist.read_text() + "#EXT-X-ENDLIST\n")
         pictures = 0
         with pytest.raises(CameraError, match="ended the stream"):
-            for arrival in camera:
+            for arrival in live:
                 pictures += isinstance(arrival, Picture)
                 assert pictures <= 75, "the past is shown again"
-        camera.close()
+        live.close()
         with pytest.raises(CameraError, match="has ended its playlist"):
             open_camera(address, Wish(growing=True), FakeClock())
         finished = open_camera(address, wish, FakeClock())  # it never was live: a film, which begins again at its end

@@ -160,12 +160,13 @@ class Stream:
 
     def _describe(self, growing: bool) -> SessionInfo:
         context = self._video.codec_context
-        rate = None if self._timeless else self._video.average_rate or self._video.guessed_rate
+        rates = self._video.average_rate, context.framerate, self._video.guessed_rate  # the last may be that of fields
+        rate = None if self._timeless else next((each for each in rates if each), None)
         sound = None
         if self._sound is not None:
             sound = self._sound.codec_context.sample_rate, self._sound.codec_context.channels
         name, format = context.name, context.pix_fmt or ""
-        return SessionInfo(0, context.width, context.height, rate or None, name, format, sound, growing)
+        return SessionInfo(0, context.width, context.height, rate, name, format, sound, growing)
 
 
 def silent(address: Address) -> CameraError:
