@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -190,6 +191,15 @@ def test_without_a_page_table_a_free_port_is_looked_for(write):
 def test_refused_in_one_line_that_says_where(write, text, parts):
     line = refusal(write(text))
     assert [part for part in parts if part not in line] == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links want rights on Windows")
+def test_two_recordings_in_one_place_are_refused_by_whatever_path(write, tmp_path):
+    (tmp_path / "rec").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "rec")
+    places = {"a": tmp_path / "rec" / "x.mkv", "b": tmp_path / "link" / "x.mkv"}
+    text = "".join(f"[cameras.{name}]\nsource = '0'\nrecord = '{place}'\n" for name, place in places.items())
+    assert "[cameras.b] record: this is where a goes" in refusal(write(text))
 
 
 @IN_TMP

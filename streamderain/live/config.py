@@ -188,4 +188,4 @@ class _Reader:
 
 def _stem(record: Path) -> str:
     """What the names of a recording's segments begin with."""
-    return os.path.abspath(record.with_suffix("") if record.suffix.lower() == ".mkv" else record)
+    return os.path.realpath(record.with_suffix("") if record.suffix.lower() == ".mkv" else record)
