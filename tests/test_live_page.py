@@ -174,6 +174,11 @@ def test_settings_that_cannot_be_are_refused_in_one_line(serve, body):
     assert status == 400 and json.loads(answer)["error"] and page.controls.settings == Settings()
 
 
+def test_a_setting_named_like_our_own_words_is_unknown_as_any_other(serve):
+    _, _, answer = fetch(serve(), "api/settings", "POST", data='{"self": 1}', headers=JSON)
+    assert json.loads(answer)["error"].startswith("there is no setting 'self'")
+
+
 def test_nothing_changes_by_get(serve):
     page = serve()
     for path in ("api/settings", "api/snapshot", "login"):

@@ -49,7 +49,7 @@ class Controls:
         with self._lock:
             return self._settings
 
-    def ask(self, **changes: Any) -> Settings:
+    def ask(self, /, **changes: Any) -> Settings:
         """Change some settings.
 
         Raises:
