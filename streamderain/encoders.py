@@ -4,6 +4,7 @@ from __future__ import annotations
 import io
 import os
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import av
@@ -14,6 +15,7 @@ from streamderain import containers, nvdec, planes
 from streamderain.carry import live_tags
 from streamderain.encoding import DEFAULT, Choice, Encoding, candidate, on_cuda, set_up, settle, wish
 from streamderain.errors import DerainError
+from streamderain.grid import rate_for
 from streamderain.source import VideoSource
 
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes its settings to stderr otherwise
@@ -85,7 +87,10 @@ def plan_encoding(
         raise DerainError(f"{format_name} does not hold {codec.canonical_name}; choose another --encoder")
     offered = list(containers.Y4M_FORMATS) if raw else _offered(codec)
     chosen = _nearest(source.info.pixel_format, offered, choice.encoder, warnings)
-    first = wish(choice, chosen, size, source.info, source.look, format_name)
+    info = source.info
+    if format_name is not None and containers.constant_rate(format_name):
+        info = replace(info, rate=rate_for(source, format_name) or info.rate)
+    first = wish(choice, chosen, size, info, source.look, format_name)
     there = on_cuda(first, cuda, source.info.pixel_format)
     if there is not None and _probe(there) is None:
         return there

@@ -306,6 +306,20 @@ def test_sound_with_a_gap_goes_into_avi_whole_and_is_told(tmp_path):
     assert len(packets(tmp_path / "out.avi", "audio")) == len(packets(path, "audio"))
 
 
+@pytest.mark.parametrize("name", ["out.avi", "out.y4m"])
+@pytest.mark.parametrize("at", [[0, 40, 80, 480], [*range(0, 1600, 40), *range(2000, 4000, 40)]])
+def test_a_variable_rate_is_refused_before_work_where_frames_are_numbered(tmp_path, name, at):
+    source = open_video(clip(tmp_path / "in.mp4", at))
+    with pytest.raises(DerainError, match="varies; write mkv or mp4 instead") as caught:
+        VideoSink(tmp_path / name, source)
+    assert caught.value.exit_code == 1
+
+
+def test_the_constant_part_of_a_video_goes_into_avi(tmp_path):
+    path = clip(tmp_path / "in.mp4", [*range(0, 2000, 40), *range(3000, 4000, 40)])
+    assert copy(path, tmp_path / "out.avi", start=3.0).frames == 25
+
+
 @pytest.mark.parametrize("name", ["out.ts", "out.avi", "pictures"])
 def test_a_turn_that_is_lost_is_told(tmp_path, name):
     sink = copy(clip(tmp_path / "in.mp4", rotation=90), tmp_path / name)
