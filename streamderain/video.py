@@ -14,7 +14,7 @@ import av
 from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
 
-from streamderain import containers, nvdec, pictures
+from streamderain import containers, nvdec, pictures, slots
 from streamderain.conform import Conformer
 from streamderain.errors import DerainError
 from streamderain.inputs import NamelessReader, decoder_of, guard, open_input, refuse_large
@@ -168,6 +168,8 @@ class _File:
             self._seek()
         drained = False
         decode = self._switch.decode if self._switch is not None else self._decode
+        if slots.are_needed(self.container.format.name, self._decoder.name):
+            decode = slots.Slots(decode, lambda: self.corrupt).decode
         for packet in self._demuxed():
             if packet.stream.index != self._video.index:
                 self._keep(packet)

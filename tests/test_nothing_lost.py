@@ -277,6 +277,15 @@ def test_a_second_h264_video_goes_into_avi(tmp_path, suffix):
     assert sorted(times) == [(index, time) for index in (0, 1) for time in range(25)]
 
 
+@pytest.mark.parametrize("frames", ["0", "2"])
+def test_h264_in_avi_has_rising_times_at_its_rate(tmp_path, frames):
+    path = clip(tmp_path / "in.avi", range(50), time_base=Fraction(1, 25), options={"bf": frames})
+    source = open_video(path)
+    assert [frame.pts * frame.time_base * 25 for frame in source] == list(range(50)) and source.warnings == []
+    source.close()
+    assert copy(path, tmp_path / "out.avi").warnings == []
+
+
 def test_avi_keeps_sound_beside_a_picture_that_begins_later(tmp_path):
     parts = (clip(tmp_path / "video.mp4"), 1), (tone(tmp_path / "sound.mp2", 2), 0)
     copy(together(tmp_path / "in.mp4", *parts), tmp_path / "out.avi")
