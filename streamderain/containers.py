@@ -30,6 +30,9 @@ _STATES_LENGTH = {"matroska", "webm", "mov", "mp4", "avi", "flv", "asf", "mxf", 
 # Formats without a clock: a frame's time is its number.
 _CONSTANT_RATE = {"avi", "yuv4mpegpipe", "mxf", "gif"}
 
+# Formats whose index comes last, and that nothing reads without it.
+INDEX_LAST = {"mp4", "mov", "ipod", "3gp", "3g2"}
+
 # Everything else becomes private data in MPEG-TS, which no player takes for sound or text.
 _KNOWN_IN_MPEGTS = {
     "mp1", "mp2", "mp3", "aac", "aac_latm", "ac3", "eac3", "dts", "truehd", "opus", "s302m",

@@ -22,6 +22,7 @@ from streamderain.fit import fit
 from streamderain.frame import Frame
 from streamderain.outputs import ReaderGone, Unfinished, full
 from streamderain.source import VideoSource, Warnings
+from streamderain.spare import SpareFile
 
 X265_DELAY = 2  # pictures; of no more than these x265 subtracts a delay that it never measured from the decode times
 _LATE_SECONDS = 0.1  # sound that is off by less is not noticed
@@ -73,9 +74,10 @@ class Muxer:
             self.warnings.append(f"{format_name} cannot say that the picture is to be turned by {degrees} degrees")
         self.warnings.extend(hdr_lost(encoder, source.look))
         self._routes = self._plan_others()
-        self._packets = 0
+        self._packets = self._packets_beside = 0
         self._played = _Played(self.warnings)
         self._container: Any = None
+        self._spare: SpareFile | None = None
 
     def write(self, picture: av.VideoFrame, frame: Frame) -> None:
         """Encode a picture at its frame's time, and bring along what belongs before it."""
@@ -86,6 +88,8 @@ class Muxer:
                 picture = fit(picture, self.encoding)
             picture.pts, picture.duration = self._ticks.stamp(frame)
             picture.time_base = self.encoding.unit
+            if self._spare is not None:
+                self._spare.expect(self._packets + self._packets_beside)
             self._mux_video(self._video.encode(picture))
             self._mux_others(self._take_others())
 
@@ -95,8 +99,7 @@ class Muxer:
             self._mux_video(self._last_packets())
             self._mux_others(self._take_others())
             self._mux_others(self._passengers.flush(self._shift()))
-            self._container.close()
-            self._container = None
+            self._close()
             if self._place is None:
                 sys.stdout.buffer.flush()
                 return
@@ -107,23 +110,42 @@ class Muxer:
         """Close without completing; where the finished part is, if it is kept."""
         if self._container is not None:
             try:
-                self._mux_video(self._last_packets())
-                self._container.close()
+                if self._spare is None or not self._spare.full:
+                    self._mux_video(self._last_packets())
+                self._close()
             except (FFmpegError, OSError, DerainError):
                 keep = keep and self._packets > 0  # the disk is full or the reader gone: what is there is there
             self._container = None
         if self._place is None:
             return None
         if keep:
-            return self._place.keep_partial()
+            return self._keep_partial(self._place)
         self._place.discard()
         return None
+
+    def _close(self) -> None:
+        try:
+            self._container.close()
+            self._container = None
+        finally:
+            if self._spare is not None:
+                self._spare.close()
+
+    def _keep_partial(self, place: Unfinished) -> Path | None:
+        partial = place.keep_partial()
+        try:
+            av.open(f"file:{partial.absolute()}", metadata_errors="ignore").close() if partial is not None else None
+        except (FFmpegError, OSError):
+            self.warnings.append(f"{partial} lacks its index and does not play")
+        return partial
 
     def _open(self) -> None:
         unit, start = self.encoding.unit, float(self._source.earliest)
         options = containers.container_options(self._format, time_base=unit, start=start)
         target: Any = f"file:{self._place.path.absolute()}" if self._place else _Stdout()
-        if self._place is None and self._format in ("mp4", "mov"):
+        if self._place is not None and self._format in containers.INDEX_LAST:
+            target = self._spare = SpareFile(self._place.path)
+        elif self._place is None and self._format in ("mp4", "mov"):
             options["movflags"] = "frag_keyframe+empty_moov"  # a pipe cannot be gone back in
         self._container = av.open(
             target, "w", format=self._format, container_options=options, metadata_errors="ignore"
@@ -184,6 +206,7 @@ class Muxer:
                 self._played.place(packet)
             try:
                 self._container.mux_one(packet)
+                self._packets_beside += 1
             except (FFmpegError, ValueError) as error:
                 if isinstance(error, OSError):
                     raise  # the disk or the pipe, not the packet

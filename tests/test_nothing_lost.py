@@ -315,6 +315,41 @@ def test_sound_with_a_gap_goes_into_avi_whole_and_is_told(tmp_path):
     assert len(packets(tmp_path / "out.avi", "audio")) == len(packets(path, "audio"))
 
 
+class FullDisk:
+    """A file on a disk that has no more room than `room` bytes, and what is given back."""
+
+    def __init__(self, spare, room, back):
+        self._spare, self._file, self._room, self._back = spare, spare._file, room, back
+
+    def write(self, data):
+        self._room -= len(data)
+        if self._room < 0 and not (self._back and self._spare.full):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self._file.write(data)
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+
+@pytest.mark.parametrize("back", [True, False])
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov"])
+def test_what_a_full_disk_leaves_of_an_mp4_plays_or_is_said_not_to(tmp_path, name, back):
+    source = open_video(clip(tmp_path / "in.mkv", range(0, 8000, 40), sound="aac"))
+    sink = VideoSink(tmp_path / name, source, crf=0)
+    with pytest.raises(DerainError, match="the disk is full") as caught:
+        for frame in source:
+            sink.write(frame)
+            spare = sink._writer._spare
+            spare._file = spare._file if isinstance(spare._file, FullDisk) else FullDisk(spare, 100_000, back)
+        sink.finish()
+    sink.abort()
+    assert caught.value.exit_code == 4 and not (tmp_path / name).exists()
+    assert any("does not play" in line for line in sink.warnings) == (not back)
+    if back:
+        assert len(times(sink.partial)) == len(list(open_video(sink.partial))) > 20
+        assert len(packets(sink.partial, "audio")) > 20
+
+
 @pytest.mark.parametrize("name", ["out.avi", "out.y4m"])
 @pytest.mark.parametrize("at", [[0, 40, 80, 480], [*range(0, 1600, 40), *range(2000, 4000, 40)]])
 def test_a_variable_rate_is_refused_before_work_where_frames_are_numbered(tmp_path, name, at):
