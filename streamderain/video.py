@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +22,7 @@ from streamderain.joins import Joins
 from streamderain.nvdec import Decoder
 from streamderain.outputs import check_name
 from streamderain.picture_files import PictureFiles
+from streamderain.shortfall import Tally
 from streamderain.source import Limits, VideoSource, Warnings
 from streamderain.switch import Switch
 
@@ -103,8 +104,6 @@ class _File:
         self._switch: Switch | None = None
         self.corrupt = 0
         self.carried: deque[Any] | None = deque()
-        self._packets = self._end = 0
-        self._end_seconds = Fraction(0)
         self.container = open_input(file, name, containers.READABLE_FORMATS, limits.max_pixels)
         videos = [s for s in self.container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not videos:
@@ -113,6 +112,7 @@ class _File:
         self._video = videos[0]
         self.others = [stream for stream in self.container.streams if stream.index != self._video.index]
         self._joins = Joins(self._video.index)
+        self._tally = Tally(self.container, self._video)
         self._decoder = decoder_of(self._video)
         self._prepare()
 
@@ -167,14 +167,13 @@ class _File:
         if self._limits.start:
             self._seek()
         drained = False
-        decode = self._switch.decode if self._switch is not None else self._decode
+        decode: Callable[[Any], Iterable[Any]] = self._switch.decode if self._switch is not None else self._decode
         if slots.are_needed(self.container.format.name, self._decoder.name):
             decode = slots.Slots(decode, lambda: self.corrupt).decode
         for packet in self._demuxed():
             if packet.stream.index != self._video.index:
                 self._keep(packet)
                 continue
-            self._packets += bool(packet.size)
             drained = drained or not packet.size
             yield from decode(packet)
         if not drained:  # reading broke off before the packet that empties the decoder
@@ -196,18 +195,7 @@ class _File:
 
     def shortfall(self) -> str | None:
         """What is missing by the container's own word, once all was read; None where nothing is."""
-        names = self.container.format.name
-        if not containers.states_length(names):
-            return None
-        listed = min(self._video.frames or 0, len(self._video.index_entries))  # an edit list shows a part of the frames
-        if listed > self._packets and "mov" in names:
-            return f"{listed - self._packets} of {listed} frames are missing"
-        promised = (self.container.duration or 0) * _TICK
-        read = self._end_seconds - self.origin()
-        tolerance = Fraction(1, 10) + Fraction(5, 2) / (self._video.average_rate or 25)
-        if promised - read > max(tolerance, 1 if "flv" in names or "asf" in names else 0):
-            return f"it ends after {float(read):.1f} of {float(promised):.1f} seconds"
-        return None
+        return self._tally.shortfall(from_the_start=not self._limits.start)
 
     def close(self) -> None:
         self.container.close()
@@ -257,9 +245,9 @@ class _File:
                 packet = None
             if packet is None:
                 return
+            self._tally.count(packet)
             self._joins.place(packet)
-            if packet.pts is not None:
-                self._end_seconds = max(self._end_seconds, (packet.pts + (packet.duration or 0)) * packet.time_base)
+            self._tally.reach(packet)
             yield packet
 
     def _decode(self, packet: Any) -> list[av.VideoFrame]:

@@ -315,6 +315,22 @@ def test_sound_with_a_gap_goes_into_avi_whole_and_is_told(tmp_path):
     assert len(packets(tmp_path / "out.avi", "audio")) == len(packets(path, "audio"))
 
 
+@pytest.mark.parametrize("start", [None, 0.4])
+def test_sound_that_a_cut_mp4_lacks_is_told(tmp_path, start):
+    how = {"container_options": {"movflags": "frag_keyframe+empty_moov"}, "sound": "aac"}
+    data = clip(tmp_path / "whole.mp4", range(0, 2000, 40), **how).read_bytes()
+    copy(tmp_path / "whole.mp4", tmp_path / "whole.mkv", start=start)
+    (tmp_path / "in.mp4").write_bytes(data[: len(data) - 4000])
+    with pytest.raises(DerainError, match="packets of audio 1 are missing") as caught:
+        copy(tmp_path / "in.mp4", tmp_path / "out.mkv", start=start)
+    assert caught.value.exit_code == 3 and (tmp_path / "out.mkv").exists()
+
+
+def test_a_late_start_is_not_taken_for_missing_frames(tmp_path):
+    path = clip(tmp_path / "in.mp4", range(0, 12_000, 40), size=(32, 32), sound="aac", options={"g": "25"})
+    assert copy(path, tmp_path / "out.mkv", start=10).frames == 50
+
+
 class FullDisk:
     """A file on a disk that has no more room than `room` bytes, and what is given back."""
 
