@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
-from streamderain import containers, surfaces
+from streamderain import containers, surfaces, timecode
 from streamderain.carry import cut_chapters
 from streamderain.clock import Clock
 from streamderain.core.colour import PixelFormat
@@ -128,6 +128,7 @@ class VideoSource:
         self.shift = self.begin if begin else Fraction(0)
         self._pictures: Any = self._cut()
         self._first: Any = self._peek()
+        self._first_seconds = self._first.pts * self._first.time_base + self.shift
         self.look = look_of(self._first)
         self.info = self._describe(self._first)
 
@@ -149,12 +150,12 @@ class VideoSource:
     @property
     def metadata(self) -> dict[str, str]:
         """Tags of the file."""
-        return self._reader.tags()
+        return self._retimed(self._reader.tags())
 
     @property
     def video_metadata(self) -> dict[str, str]:
         """Tags of the video stream."""
-        return self._reader.stream().metadata
+        return self._retimed(self._reader.stream().metadata)
 
     @property
     def chapters(self) -> list[Any]:
@@ -220,6 +221,19 @@ class VideoSource:
             return False
         seconds = time * packet.time_base
         return (not self.shift or seconds >= self.begin) and (self.end is None or seconds < self.end)
+
+    def _retimed(self, tags: dict[str, str]) -> dict[str, str]:
+        """Tags whose timecode is that of the first frame read."""
+        name = next((key for key in tags if key.lower() == "timecode"), None)
+        if name is None or not self.shift:
+            return tags
+        stream = self._reader.stream()
+        rate, first = stream.average_rate or Fraction(25), (stream.start_time or 0) * (stream.time_base or 0)
+        label = timecode.moved(tags[name], max(0, round((self._first_seconds - first) * rate)), rate)
+        if label is None:
+            self.warnings.once(f"the timecode {tags[name]} cannot be moved to the start: left out")
+            return {key: value for key, value in tags.items() if key != name}
+        return {**tags, name: label}
 
     def _peek(self) -> Any:
         picture = next(self._pictures, None)

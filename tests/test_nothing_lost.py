@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from clips import clip, packets, smooth, times
 
-from streamderain import planes
+from streamderain import planes, timecode
 from streamderain.errors import DerainError
 from streamderain.outputs import Unfinished
 from streamderain.sinks import VideoSink
@@ -241,6 +241,29 @@ def test_a_timecode_track_is_kept(tmp_path, name):
     with av.open(str(tmp_path / name)) as got:
         assert "01:00:00:00" in got.streams.video[0].metadata.values()
         assert len(got.streams) == 1 + (name != "out.mkv")
+
+
+@pytest.mark.parametrize("name", ["out.mov", "out.mkv"])
+def test_a_timecode_moves_with_the_start(tmp_path, name):
+    path = clip(tmp_path / "in.mov", range(0, 2000, 40), tags={"timecode": "01:59:59:20"})
+    copy(path, tmp_path / name, start=1.2)
+    with av.open(str(tmp_path / name)) as got:
+        assert "02:00:01:00" in got.streams.video[0].metadata.values()
+
+
+@pytest.mark.parametrize("label, frames, rate, later", [
+    ("00:00:59;29", 1, Fraction(30000, 1001), "00:01:00;02"),
+    ("00:09:59;29", 1, Fraction(30000, 1001), "00:10:00;00"),
+    ("00:00:00;00", 17982, Fraction(30000, 1001), "00:10:00;00"),
+    ("00:00:00;00", 107892, Fraction(30000, 1001), "01:00:00;00"),
+    ("00:00:59;59", 1, Fraction(60000, 1001), "00:01:00;04"),
+    ("00:00:59:29", 1, Fraction(30000, 1001), "00:01:00:00"),
+    ("23:59:59:24", 1, Fraction(25), "00:00:00:00"),
+    ("00:00:00:99", 1, Fraction(25), None),
+    ("noon", 1, Fraction(25), None),
+])  # fmt: skip
+def test_timecodes_count_as_smpte_does(label, frames, rate, later):
+    assert timecode.moved(label, frames, rate) == later
 
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
