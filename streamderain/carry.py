@@ -16,6 +16,7 @@ _STALE_TAGS = {"major_brand", "minor_version", "compatible_brands", "encoder", "
                "number_of_bytes", "bps", "vendor_id", "rotate"}  # fmt: skip
 
 _COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
+_ALIKE = Fraction(1, 100)  # seconds; clocks of different fineness tell the same time
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
@@ -229,8 +230,18 @@ def _lost_its_description(stream: Any) -> bool:
 
 
 def _is_list_of_chapters(stream: Any) -> bool:
-    """Whether this is the track in which MP4 holds its chapters: FFmpeg has read them and gives none of its packets."""
-    return stream.type == "data" and stream.discard == Discard.all and bool(stream.container.chapters())
+    """Whether this is the track in which MP4 holds its chapters too.
+
+    FFmpeg has read them and gives none of its packets. Out of a pipe it has read them elsewhere, and gives the track as
+    subtitles that begin when the chapters do.
+    """
+    starts = [chapter["start"] * chapter["time_base"] for chapter in stream.container.chapters()]
+    if stream.type == "data":
+        return stream.discard == Discard.all and bool(starts)
+    if stream.type != "subtitle" or stream.codec_context is None or stream.codec_context.name != "mov_text":
+        return False
+    lines = [each.timestamp * stream.time_base for each in stream.index_entries]
+    return len(lines) == len(starts) > 0 and all(abs(a - b) < _ALIKE for a, b in zip(lines, starts, strict=True))
 
 
 def _is_timecode(stream: Any) -> bool:

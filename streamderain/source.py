@@ -224,26 +224,24 @@ class VideoSource:
 
     def _retimed(self, tags: dict[str, str]) -> dict[str, str]:
         """Tags whose timecode is that of the first frame read."""
-        name = next((key for key in tags if key.lower() == "timecode"), None)
-        if name is None or not self.shift:
+        if not self.shift:
             return tags
         stream = self._reader.stream()
-        rate, first = stream.average_rate or Fraction(25), (stream.start_time or 0) * (stream.time_base or 0)
-        label = timecode.moved(tags[name], max(0, round((self._first_seconds - first) * rate)), rate)
-        if label is None:
-            self.warnings.once(f"the timecode {tags[name]} cannot be moved to the start: left out")
-            return {key: value for key, value in tags.items() if key != name}
-        return {**tags, name: label}
+        skipped = self._first_seconds - (stream.start_time or 0) * (stream.time_base or 0)
+        return timecode.retimed(tags, skipped, stream.average_rate or Fraction(25), self.warnings.once)
 
     def _peek(self) -> Any:
         picture = next(self._pictures, None)
         if picture is None:
             name, start = self._reader.name, self._limits.start
+            piped_mp4 = self.path is None and "mp4" in self._reader.stream().container.format.name
             self._reader.close()
             if self._limits.duration == 0:
                 raise DerainError("nothing is asked for; give a --duration above zero")
             if start and not self._reader.corrupt:
                 raise DerainError(f"{name} ends before {float(start):g} seconds; give an earlier --start")
+            if piped_mp4:
+                raise DerainError(f"{name} is an MP4 whose index comes last, or damaged; give the file itself, no pipe")
             raise DerainError(f"{name} has no frame that decodes; it is empty or damaged beyond use")
         return picture
 

@@ -2,9 +2,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 
 _LABEL = re.compile(r"(\d{2}):(\d{2}):(\d{2})([:;.])(\d{2,3})")
+
+
+def retimed(tags: dict[str, str], seconds: Fraction, rate: Fraction, warn: Callable[[str], None]) -> dict[str, str]:
+    """Tags with their timecode moved; without it, and one line for `warn`, where it cannot be read.
+
+    Args:
+        tags: of a file or a stream.
+        seconds: how much later.
+        rate: frames per second.
+    """
+    name = next((key for key in tags if key.lower() == "timecode"), None)
+    if name is None:
+        return tags
+    label = moved(tags[name], max(0, round(seconds * rate)), rate)
+    if label is None:
+        warn(f"the timecode {tags[name]} cannot be moved to the start: left out")
+        return {key: value for key, value in tags.items() if key != name}
+    return {**tags, name: label}
 
 
 def moved(label: str, frames: int, rate: Fraction) -> str | None:

@@ -2,15 +2,17 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import struct
 from contextlib import ExitStack
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
-from clips import clip, packets, smooth, times
+from clips import clip, packets, picture, smooth, times
 
 from streamderain import planes, timecode
 from streamderain.errors import DerainError
@@ -249,6 +251,24 @@ def test_a_timecode_moves_with_the_start(tmp_path, name):
     copy(path, tmp_path / name, start=1.2)
     with av.open(str(tmp_path / name)) as got:
         assert "02:00:01:00" in got.streams.video[0].metadata.values()
+
+
+def test_chapters_of_an_mp4_from_a_pipe_are_no_subtitles(tmp_path, monkeypatch):
+    spans = [{"id": n, "start": 200 * n, "end": 200 * n + 200, "time_base": Fraction(1, 1000),
+              "metadata": {"title": str(n)}} for n in range(2)]  # fmt: skip
+    path = clip(tmp_path / "in.mp4", chapters=spans, subtitle="mov_text", container_options={"movflags": "faststart"})
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(path.read_bytes())))
+    copy("-", tmp_path / "out.mkv")
+    with av.open(str(tmp_path / "out.mkv")) as got:
+        assert len(got.streams) == 2 and len(got.chapters()) == 2
+
+
+def test_an_mp4_that_a_pipe_cannot_give_is_said_to_be_one(tmp_path, monkeypatch):
+    path = clip(tmp_path / "in.mp4", range(0, 2000, 40), size=(640, 480), draw=picture)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(path.read_bytes())))
+    with pytest.raises(DerainError, match="an MP4 whose index comes last, or damaged; give the file itself") as caught:
+        open_video("-")
+    assert caught.value.exit_code == 1
 
 
 @pytest.mark.parametrize("label, frames, rate, later", [
