@@ -1,6 +1,7 @@
 """Sound, subtitles, cover art and whatever else an input holds, on their way into the output beside the video."""
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -80,6 +81,24 @@ def cut_chapters(chapters: list[Any], begin: Fraction | None, end: Fraction | No
         if last > first:
             kept.append({**chapter, "start": round((first - shift) / unit), "end": round((last - shift) / unit)})
     return kept
+
+
+def cut_text(packet: Any, begin: Fraction | None, end: Fraction | None) -> None:
+    """Shorten a text subtitle to what is shown of it in [begin, end), seconds; None is no bound.
+
+    One that is not shown there, says not how long it is shown, or is a picture, stays as it is.
+    """
+    stream = packet.stream
+    if stream.type != "subtitle" or stream.codec_context is None or _is_bitmap(stream):
+        return
+    if not packet.duration or packet.pts is None:
+        return
+    first, last, unit = packet.pts, packet.pts + packet.duration, packet.time_base
+    first = first if begin is None else max(first, math.ceil(begin / unit))
+    last = last if end is None else min(last, math.floor(end / unit))
+    if last > first:
+        packet.pts = packet.dts = first
+        packet.duration = last - first
 
 
 class Lane(Protocol):

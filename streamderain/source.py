@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from streamderain import containers, surfaces, timecode
-from streamderain.carry import cut_chapters
+from streamderain.carry import cut_chapters, cut_text
 from streamderain.clock import Clock
 from streamderain.core.colour import PixelFormat
 from streamderain.errors import DerainError
@@ -177,6 +177,7 @@ class VideoSource:
         kept, packets = self._reader.carried, []
         while kept:
             packet = kept.popleft()
+            cut_text(packet, self.begin if self.shift else None, self.end)
             if self._inside(packet):
                 packets.append(packet)
         return packets

@@ -374,6 +374,21 @@ def test_a_late_start_is_not_taken_for_missing_frames(tmp_path):
     assert copy(path, tmp_path / "out.mkv", start=10).frames == 50
 
 
+@pytest.mark.parametrize("text, name", [("subrip", "out.mkv"), ("ass", "out.mkv"), ("mov_text", "out.mp4")])
+def test_subtitles_are_cut_to_what_is_shown(tmp_path, text, name):
+    path = clip(tmp_path / f"in{name[3:]}", range(0, 2000, 40), subtitle=text)
+    source = open_video(path, start=0.55, duration=0.6)
+    sink = VideoSink(tmp_path / name, source)
+    for frame in source:
+        sink.write(frame)
+    sink.finish()
+    with av.open(str(tmp_path / name)) as got:
+        lines = [(float(p.pts * p.time_base), float((p.pts + p.duration) * p.time_base))
+                 for p in got.demux(got.streams.subtitles[0]) if b"line" in bytes(p)]  # fmt: skip
+    assert len(lines) == 7
+    assert lines[0] == pytest.approx((0, 0.03), abs=0.002) and lines[-1][1] == pytest.approx(0.6, abs=0.002)
+
+
 class FullDisk:
     """A file on a disk that has no more room than `room` bytes, and what is given back."""
 
