@@ -225,7 +225,7 @@ class VideoSource:
 
     def _retimed(self, tags: dict[str, str]) -> dict[str, str]:
         """Tags whose timecode is that of the first frame read."""
-        if not self.shift:
+        if not self.shift or "timecode" not in map(str.lower, tags):
             return tags
         stream = self._reader.stream()
         skipped = self._first_seconds - (stream.start_time or 0) * (stream.time_base or 0)
