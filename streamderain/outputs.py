@@ -23,6 +23,7 @@ class Unfinished:
     Args:
         final: where the complete output shall stand; a file, or a folder with `folder`.
         folder: the output is a folder of files.
+        replace: what stands under the final name, also since the work began, is replaced.
 
     Raises:
         DerainError: nothing can be created there.
@@ -31,8 +32,8 @@ class Unfinished:
         path: the temporary name.
     """
 
-    def __init__(self, final: Path, *, folder: bool = False) -> None:
-        self.final, self._folder = final, folder
+    def __init__(self, final: Path, *, folder: bool = False, replace: bool = True) -> None:
+        self.final, self._folder, self._replace = final, folder, replace
         if folder and final.is_dir():  # within it: it may be another file system, or the folder we stand in
             self.path = final / f".streamderain-{secrets.token_hex(4)}"
         else:
@@ -43,16 +44,18 @@ class Unfinished:
         """Flush to the disk and move into place.
 
         Raises:
-            OSError: the disk refused.
+            OSError: the disk refused, or something stands there by now that is not to be replaced.
         """
+        move = os.replace if self._replace else _move_beside
         if self._folder and self.final.is_dir():
             for file in sorted(self.path.iterdir()):
-                os.replace(file, self.final / file.name)
+                move(file, self.final / file.name)
             self.path.rmdir()
-        else:
-            if not self._folder:
-                _flush(self.path)
+        elif self._folder:
             os.replace(self.path, self.final)
+        else:
+            _flush(self.path)
+            move(self.path, self.final)
         _flush(self.final.parent)
 
     def keep_partial(self) -> Path | None:
@@ -109,7 +112,7 @@ def claim(final: Path, input: Path | None, *, overwrite: bool) -> Unfinished:
         raise DerainError(f"{final} is a folder; give the name of a file in it")
     if os.path.lexists(final) and not overwrite:
         raise DerainError(f"{final} exists; give another name or --overwrite")
-    return Unfinished(final)
+    return Unfinished(final, replace=overwrite)
 
 
 def check_name(name: str) -> None:
@@ -144,7 +147,27 @@ def same_file(one: Path, other: Path) -> bool:
 
 def full(error: OSError) -> str:
     """Why nothing more could be written, in words."""
+    if error.errno == errno.EEXIST:
+        return "another file of that name has appeared"
     return "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error)).lower()
+
+
+def _move_beside(path: Path, final: Path) -> None:
+    """Rename a file to a name that nobody has.
+
+    Raises:
+        OSError: somebody has it, or the disk refuses.
+    """
+    try:
+        os.link(path, final)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(final):
+            raise FileExistsError(errno.EEXIST, "File exists") from None
+        os.replace(path, final)
+    else:
+        path.unlink()
 
 
 def _unwritable(folder: Path, error: OSError) -> str:

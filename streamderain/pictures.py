@@ -87,7 +87,7 @@ def claim(path: Path, input: Path | None, *, overwrite: bool) -> Unfinished:
         raise DerainError(f"{path} is the input; give another folder")
     if standing and not overwrite:
         raise DerainError(f"{standing[0]} exists; give another name or --overwrite")
-    return Unfinished(folder, folder=True)
+    return Unfinished(folder, folder=True, replace=overwrite)
 
 
 def refuse_same_stems(input: Path) -> None:

@@ -389,6 +389,33 @@ def test_subtitles_are_cut_to_what_is_shown(tmp_path, text, name):
     assert lines[0] == pytest.approx((0, 0.03), abs=0.002) and lines[-1][1] == pytest.approx(0.6, abs=0.002)
 
 
+@pytest.mark.parametrize("name", ["out.mkv", "pictures/%d.png"])
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path, monkeypatch, name, links, overwrite):
+    (tmp_path / "pictures").mkdir()
+    appeared = tmp_path / name.replace("%d", "1")
+    sink = VideoSink(tmp_path / name, source := open_video(clip(tmp_path / "in.mkv")), overwrite=overwrite)
+    for frame in source:
+        sink.write(frame)
+    appeared.write_bytes(b"mine")
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *paths: os.stat("/nowhere/at/all"))
+    if overwrite:
+        sink.finish()
+        assert appeared.read_bytes() != b"mine"
+        return
+    with pytest.raises(DerainError, match="another file of that name has appeared; what is finished is kept") as caught:
+        sink.finish()
+    assert appeared.read_bytes() == b"mine" and caught.value.exit_code == 4
+    assert len(list(open_video(sink.partial))) == 10
+
+
+def test_pictures_from_a_start_on(tmp_path):
+    copy(clip(tmp_path / "in.mkv"), tmp_path / "in")
+    assert copy(tmp_path / "in", tmp_path / "out.mkv", start=0.2).frames == 5
+
+
 class FullDisk:
     """A file on a disk that has no more room than `room` bytes, and what is given back."""
 
