@@ -1,6 +1,7 @@
 """Folders and patterns of pictures: which files they mean, and what the next one is called."""
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -48,6 +49,24 @@ def counting_key(path: Path) -> list[tuple[int, int, str]]:
     """Sort key that reads digits as numbers."""
     parts = re.split(r"(\d+)", path.name)
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+
+def gap_in(files: list[Path]) -> str | None:
+    """Where the numbers of pictures skip some, in words; None where they rise evenly, or there are none.
+
+    Args:
+        files: in counting order.
+    """
+    found = [re.fullmatch(r"(.*?)(\d+)\D*", file.stem) for file in files]
+    numbers = [int(each[2]) for each in found if each]
+    if len(numbers) < max(3, len(files)) or len({each[1] for each in found if each}) > 1:
+        return None
+    steps = [after - before for before, after in itertools.pairwise(numbers)]
+    usual, wide = min(steps), [at for at, step in enumerate(steps) if step != min(steps)]
+    if usual < 1 or not 0 < len(wide) < len(steps) / 2:  # photos with numbers are no sequence
+        return None
+    missing = sum(steps[at] // usual - 1 for at in wide)
+    return f"{missing} pictures are missing, the first between {files[wide[0]].name} and {files[wide[0] + 1].name}"
 
 
 def output_pattern(path: Path) -> tuple[Path, str]:

@@ -66,7 +66,11 @@ def open_video(
     check_name(str(path))
     path = Path(path)
     if pictures.is_pictures(path):
-        return _source(PictureFiles(pictures.find(path), rate, limits, str(path)), limits, decoder, device, path)
+        files = pictures.find(path)
+        source = _source(PictureFiles(files, rate, limits, str(path)), limits, decoder, device, path)
+        if gap := pictures.gap_in(files):
+            source.warnings.append(f"{gap}: what is there follows without a gap")
+        return source
     if not path.exists():
         raise DerainError(f"{path} does not exist; check the name")
     return _source(_File(f"file:{path.absolute()}", str(path), limits), limits, decoder, device, path)

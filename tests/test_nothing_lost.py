@@ -416,6 +416,22 @@ def test_pictures_from_a_start_on(tmp_path):
     assert copy(tmp_path / "in", tmp_path / "out.mkv", start=0.2).frames == 5
 
 
+@pytest.mark.parametrize("names, told", [
+    (["f1", "f2", "f4", "f5", "f9", "f10"], "4 pictures are missing, the first between f2.png and f4.png"),
+    (["f010", "f020", "f030"], None),
+    (["f1", "f2", "f3"], None),
+    (["a", "b", "c"], None),
+    (["a1", "a2", "b5", "b6"], None),
+    (["DSC_0012", "DSC_0040", "DSC_0041"], None),
+    (["1", "2"], None),
+])  # fmt: skip
+def test_gaps_in_the_numbers_of_pictures_are_told(tmp_path, names, told):
+    for name in names:
+        picture(0).save(tmp_path / f"{name}.png")
+    warnings = open_video(tmp_path / "*.png").warnings
+    assert warnings == ([f"{told}: what is there follows without a gap"] if told else [])
+
+
 class FullDisk:
     """A file on a disk that has no more room than `room` bytes, and what is given back."""
 
