@@ -66,7 +66,8 @@ def gap_in(files: list[Path]) -> str | None:
     if usual < 1 or not 0 < len(wide) < len(steps) / 2:  # photos with numbers are no sequence
         return None
     missing = sum(steps[at] // usual - 1 for at in wide)
-    return f"{missing} pictures are missing, the first between {files[wide[0]].name} and {files[wide[0] + 1].name}"
+    lost = "a picture is missing" if missing == 1 else f"{missing} pictures are missing, the first"
+    return f"{lost} between {files[wide[0]].name} and {files[wide[0] + 1].name}"
 
 
 def output_pattern(path: Path) -> tuple[Path, str]:

@@ -418,6 +418,7 @@ def test_pictures_from_a_start_on(tmp_path):
 
 @pytest.mark.parametrize("names, told", [
     (["f1", "f2", "f4", "f5", "f9", "f10"], "4 pictures are missing, the first between f2.png and f4.png"),
+    (["f1", "f2", "f3", "f5"], "a picture is missing between f3.png and f5.png"),
     (["f010", "f020", "f030"], None),
     (["f1", "f2", "f3"], None),
     (["a", "b", "c"], None),
