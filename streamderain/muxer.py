@@ -57,6 +57,8 @@ class Muxer:
         size: tuple[int, int],
         cuda: int | None,
     ) -> None:
+        if place is None and sys.stdout is None:
+            raise DerainError("stdout is closed; pipe it into a program or name a file")
         self._place, self._format, self._source = place, format_name, source
         self.warnings = Warnings()
         if choice.encoder == AUTO:

@@ -62,6 +62,8 @@ def open_video(
     """
     limits = Limits(_exactly(start), _exactly(duration), max_pixels, threads)
     if str(path) == "-":
+        if sys.stdin is None:
+            raise DerainError("stdin is closed; pipe a video into it or name a file")
         return _source(_File(NamelessReader(sys.stdin.buffer), "stdin", limits), limits, decoder, device)
     check_name(str(path))
     path = Path(path)

@@ -450,3 +450,34 @@ with Interruptions() as i, i.orderly():
 def test_progress_needs_no_stderr(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)  # `2>&-`
     assert isinstance(make_progress("auto"), Plain)
+
+
+def run_closed(*arguments, close):
+    """Run the command with some of the descriptors 0, 1 and 2 closed; its exit code and what the others heard."""
+    program = "import os, sys; [os.close(int(n)) for n in sys.argv[1]]; os.execv(sys.argv[2], sys.argv[2:])"
+    command = [sys.executable, "-c", program, close, sys.executable, "-m", "streamderain", *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_no_file_takes_the_place_of_a_closed_stream():
+    program = """
+import os
+[os.close(n) for n in range(3)]
+from streamderain.cli import main
+first, taken = os.open("setup.cfg", os.O_RDONLY), [os.path.realpath(f"/proc/self/fd/{n}") for n in range(3)]
+os._exit(0 if first > 2 and taken == ["/dev/null"] * 3 else 1)
+"""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("/proc is Linux's")
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("arguments, close, line", [
+    (["video", "-", "{}/out.mkv"], "0", "Error: stdin is closed; pipe a video into it or name a file.\n"),
+    (["video", "samples/rain.mp4", "-"], "1", "Error: stdout is closed; pipe it into a program or name a file.\n"),
+    (["doctor"], "2", "ok"),
+])
+def test_a_closed_stream_is_refused_where_it_is_needed(tmp_path, arguments, close, line):
+    code, told = run_closed(*(each.format(tmp_path) for each in arguments), close=close)
+    assert code == (0 if arguments == ["doctor"] else 1) and line in told and "NoneType" not in told
