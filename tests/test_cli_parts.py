@@ -481,3 +481,13 @@ os._exit(0 if first > 2 and taken == ["/dev/null"] * 3 else 1)
 def test_a_closed_stream_is_refused_where_it_is_needed(tmp_path, arguments, close, line):
     code, told = run_closed(*(each.format(tmp_path) for each in arguments), close=close)
     assert code == (0 if arguments == ["doctor"] else 1) and line in told and "NoneType" not in told
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full does not exist here")
+def test_a_full_disk_behind_stdout_is_one_line():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "streamderain", "models", "--json"]
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 4
+    reason = "the output cannot be written (no space left on device); make room or send it elsewhere"
+    assert done.stderr == f"Error: {reason}.\n"

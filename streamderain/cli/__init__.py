@@ -36,6 +36,8 @@ COMMANDS = {
 
 # A path that the system itself refuses, already where something is only asked of it.
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG})
+# A disk that takes nothing more; a file's own writer names the file, so what has no name is our stdout.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class UserTrouble(click.ClickException):
@@ -73,9 +75,13 @@ class LazyGroup(click.Group):
         except DerainError as error:
             raise UserTrouble(error) from error
         except OSError as error:
+            reason = (error.strerror or "refused").lower()
+            if error.errno in _FULL and error.filename is None:
+                line = f"the output cannot be written ({reason}); make room or send it elsewhere"
+                raise UserTrouble(DerainError(line, exit_code=4)) from error
             if error.errno not in _REFUSED or error.filename is None:
                 raise
-            path, reason = os.fsdecode(error.filename), (error.strerror or "refused").lower()
+            path = os.fsdecode(error.filename)
             line = f"{path} cannot be used ({reason}); give another path or change its permissions"
             raise UserTrouble(DerainError(line)) from error
         except KeyboardInterrupt:
