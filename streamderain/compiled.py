@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from streamderain.errors import DerainError
 
 _VARIABLE = "TORCHINDUCTOR_CACHE_DIR"  # torch reads it whenever it compiles
 
@@ -57,11 +60,15 @@ def kept_in(folder: Path) -> Iterator[None]:
     """Let what torch compiles meanwhile be read from and written to this folder.
 
     Raises:
-        OSError: the folder cannot be made or written to.
+        DerainError: the folder cannot be made or written to.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(13, "it cannot be written", str(folder))
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder):  # a full or read-only disk, which permissions do not show
+            pass
+    except OSError as error:
+        reason = (error.strerror or "refused").lower()
+        raise DerainError(f"{folder} cannot be written to ({reason}); give another --cache-dir") from None
     before = os.environ.get(_VARIABLE)
     os.environ[_VARIABLE] = str(folder)
     try:

@@ -6,6 +6,7 @@ import os
 import sys
 import types
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -353,8 +354,10 @@ def test_compiled_code_goes_into_its_folder_and_nowhere_else(tmp_path, monkeypat
         raise ZeroDivisionError
     assert "TORCHINDUCTOR_CACHE_DIR" not in os.environ
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OSError), compiled.kept_in(tmp_path / "file"):
-        pass
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nope")):
+        words = r"cannot be written to \(.*\); give another --cache-dir"
+        with pytest.raises(DerainError, match=words), compiled.kept_in(folder):
+            pass
 
 
 def test_on_a_gpu_every_frame_is_a_new_step_of_its_graphs(monkeypatch):
