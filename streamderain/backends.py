@@ -103,7 +103,7 @@ def prepare(
         network = TensorRTNetwork(model, plain, device, digest, files, tell)
         return Prepared("tensorrt", network, network.kept)
     except Exception as error:  # what a compiler raises belongs to no family; here it is told and survived
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = _reason(error)
         instead = "runs eagerly" if choice.then == "eager" else "is compiled by torch.compile"
         tell(f"{choice.backend} cannot run this network: {reason}; it {instead}")
     return prepare(Choice(choice.then), model, plain, device=device, digest=digest, folder=folder, tell=tell)
@@ -114,14 +114,26 @@ def _compiled(
 ) -> Prepared:  # fmt: skip
     weight, begun = next(model.parameters()), time.monotonic()
     batch = trial.drawn_frame(model)[None].to(weight.device, weight.dtype, memory_format=torch.channels_last)
-    fast = compiled.compiled(plain, device)
-    tell(f"compiling the network, half a minute the first time and seconds later; {folder} keeps it")
     with compiled.kept_in(folder), torch.inference_mode():
-        wrong = trial.difference(fast, plain, batch)
+        tell(f"compiling the network, half a minute the first time and seconds later; {folder} keeps it")
+        held, fast = any(folder.iterdir()), compiled.compiled(plain, device)
+        try:
+            wrong = trial.difference(fast, plain, batch)
+        except Exception:
+            if held:  # torch does not notice all damage to what it keeps, and remembers what it read in this process
+                compiled.forget(folder)
+                tell(f"what {folder} held may be damaged, so it is emptied; the next run compiles anew")
+            raise
     if wrong is not None:
         raise ValueError(f"{wrong}")
     tell(f"compiled in {time.monotonic() - begun:.0f} s")
     return Prepared("compile", fast, lambda: (folder,))
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says something; torch's own first line only announces the next."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if not line.endswith("raised:")), type(error).__name__)
 
 
 def _told(reasons: list[str], instead: str) -> str | None:

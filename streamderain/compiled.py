@@ -1,7 +1,9 @@
 """The network compiled by torch.compile; what it compiles is kept in our cache for the next run."""
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,6 +57,13 @@ def compiled(network: Callable[[Tensor], Tensor], device: str) -> Callable[[Tens
     return stepped
 
 
+def forget(folder: Path) -> None:
+    """Empty the folder of what was compiled; what another run holds open may stay."""
+    for each in folder.iterdir():
+        if each.is_dir():
+            shutil.rmtree(each, ignore_errors=True)
+
+
 @contextmanager
 def kept_in(folder: Path) -> Iterator[None]:
     """Let what torch compiles meanwhile be read from and written to this folder.
@@ -71,9 +80,13 @@ def kept_in(folder: Path) -> Iterator[None]:
         raise DerainError(f"{folder} cannot be written to ({reason}); give another --cache-dir") from None
     before = os.environ.get(_VARIABLE)
     os.environ[_VARIABLE] = str(folder)
+    log = logging.getLogger("torch._inductor.codecache")
+    level = log.level
+    log.setLevel(logging.ERROR)  # a damaged file is a warning with a traceback there, and is compiled anew
     try:
         yield
     finally:
+        log.setLevel(level)
         if before is None:
             os.environ.pop(_VARIABLE, None)
         else:

@@ -337,6 +337,30 @@ def test_compile_tells_when_it_cannot(tmp_path, model, monkeypatch):
     assert told[-1] == "compile cannot run this network: the compiler crashed; it runs eagerly"
 
 
+def test_damaged_code_is_forgotten_and_the_reason_is_the_line_that_has_one(tmp_path, model, monkeypatch):
+    def fails(batch):
+        raise RuntimeError("backend='inductor' raised:\nImportError: file too short")
+
+    monkeypatch.setattr(compiled, "compiled", lambda network, device: fails)
+    kept, told = tmp_path / "inductor" / "ab", []
+    Engine(model, "cpu", backend="compile", cache_dir=tmp_path, tell=told.append)
+    assert len(told) == 2  # nothing was kept, so nothing is to blame
+    kept.mkdir(parents=True)
+    (kept / "code.so").write_bytes(b"half")
+    Engine(model, "cpu", backend="compile", cache_dir=tmp_path, tell=told.append)
+    assert told[-2].endswith("held may be damaged, so it is emptied; the next run compiles anew")
+    assert told[-1] == "compile cannot run this network: ImportError: file too short; it runs eagerly"
+    assert not kept.exists()
+
+
+def test_torch_keeps_quiet_about_a_damaged_file(tmp_path, caplog):
+    log = logging.getLogger("torch._inductor.codecache")
+    before = log.level
+    with compiled.kept_in(tmp_path):
+        log.warning("fx graph cache unable to load compiled graph")
+    assert not caplog.records and log.level == before
+
+
 def test_compile_is_not_used_where_it_is_wrong(tmp_path, model, monkeypatch):
     told = []
     monkeypatch.setattr(compiled, "compiled", lambda network, device: lambda batch: network(batch) + 0.1)
