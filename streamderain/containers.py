@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from streamderain.core.colour import PixelFormat
+from streamderain.errors import DerainError
 
 # Formats that are one file and hold pictures or sound themselves. Lists of other files (concat, hls, dash, image2)
 # and generators (lavfi) stay out: such a file would make us read its neighbours or the network.
@@ -50,6 +51,11 @@ _QUALITY = {
 }  # fmt: skip
 # The network wants the cores: at the same crf these take a fraction of the default's time and some more bytes.
 _PRESET = {"libx264": "veryfast", "libx265": "veryfast"}
+# Both take the names, or their numbers; x264 takes a larger crf for 51, and says what it thinks of a word on stderr.
+_X26X_PRESETS = (
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
+)  # fmt: skip
+_X26X_MOST_CRF = 51
 _ALONGSIDE: dict[str, dict[str, str]] = {
     "libvpx": {"b": "20M"},  # its crf holds only below a bit rate
     "libvpx-vp9": {"b": "0"},
@@ -182,7 +188,15 @@ def encoder_options(encoder: str, crf: int | None, preset: str | None) -> dict[s
         encoder: its name in FFmpeg.
         crf: the quality number of the encoder's own scale; None takes our default.
         preset: the encoder's own name for speed; None takes ours, or the encoder's where we have none.
+
+    Raises:
+        DerainError: x264 or x265 has no such quality or preset.
     """
+    if encoder in ("libx264", "libx265"):
+        if crf is not None and crf > _X26X_MOST_CRF:
+            raise DerainError(f"{encoder} has no crf {crf}; give --crf from 0 to {_X26X_MOST_CRF}")
+        if preset and preset not in (*_X26X_PRESETS, *map(str, range(len(_X26X_PRESETS)))):
+            raise DerainError(f"{encoder} has no preset {preset!r}; give --preset {', '.join(_X26X_PRESETS)}")
     options = dict(_ALONGSIDE.get(encoder, {}))
     knob, value = _QUALITY.get(encoder, ("crf", crf))
     if crf is not None or value is not None:
