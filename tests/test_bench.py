@@ -1,5 +1,8 @@
 """`streamderain bench`: what it reports and that it measures what it says; never how fast the machine is."""
 import json
+import signal
+import sys
+import tempfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -329,3 +332,19 @@ def test_video_of_two_frames_is_too_short(tmp_path, model):
     scene.write_clip(tmp_path / "short.mp4", (rainy for rainy, _ in drawn(count=2)))
     result = CliRunner().invoke(main, ["bench", "--model", str(model), "--source", str(tmp_path / "short.mp4")])
     assert result.exit_code == 1 and "has 2 frames; give a video of at least 3" in result.output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a program without asking it")
+def test_killed_it_takes_its_videos_off_the_disk(monkeypatch, model, tmp_path):
+    def killed(*_):
+        assert list(tmp_path.glob("streamderain-bench-*"))
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(cases, "drawn_scene", killed)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what the command leaves to others ends no test
+    try:
+        result = CliRunner().invoke(main, ["bench", "--model", str(model)])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert result.exit_code == 143 and not list(tmp_path.glob("streamderain-bench-*"))

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from streamderain.cli.common import BACKENDS, PRECISIONS, PROFILES, PathType, check_model_file
+from streamderain.cli.interrupt import Interruptions
 from streamderain.cli.text import one_line
 from streamderain.errors import DerainError
 from streamderain.outputs import Unfinished
@@ -90,7 +91,8 @@ def command(
     if out is not None:
         _make(out)
     runs: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="streamderain-bench-") as name:
+    # killed, it takes its videos off the disk as well
+    with Interruptions(), tempfile.TemporaryDirectory(prefix="streamderain-bench-") as name:
         folder = Path(name)
         subjects = _subjects(model, profiles, device, folder)
         for scene in _scenes(source, sizes, frames, folder):
