@@ -491,3 +491,15 @@ def test_a_full_disk_behind_stdout_is_one_line():
     assert done.returncode == 4
     reason = "the output cannot be written (no space left on device); make room or send it elsewhere"
     assert done.stderr == f"Error: {reason}.\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps the folder that a program is in")
+def test_a_current_folder_that_was_deleted_is_refused(monkeypatch, tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    result = CliRunner().invoke(main, ["models"])
+    assert (result.exit_code, result.stderr) == (
+        1, "Error: the current folder was deleted; cd to another and start again.\n"
+    )  # fmt: skip

@@ -69,6 +69,7 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; the user's trouble becomes one line and an exit code here, a bug keeps its traceback."""
         try:
+            _refuse_a_lost_folder()
             return super().invoke(ctx)
         except ReaderGone as error:
             ctx.exit(error.exit_code)
@@ -86,6 +87,18 @@ class LazyGroup(click.Group):
             raise UserTrouble(DerainError(line)) from error
         except KeyboardInterrupt:
             ctx.exit(130)
+
+
+def _refuse_a_lost_folder() -> None:
+    """Torch's libraries end the whole process in a folder that was deleted.
+
+    Raises:
+        DerainError: the current folder is not there any more.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise DerainError("the current folder was deleted; cd to another and start again") from None
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
