@@ -150,3 +150,9 @@ def test_ratios_are_taken_round_by_round():
 def test_beginning_of_a_video(clip, used, wanted, expected):
     found = cases.opened_scene(clip, used).beginning(wanted)
     assert found == Clip(clip, expected[0], expected[1] and pytest.approx(expected[1]))
+
+
+def test_a_video_that_ffmpeg_does_not_copy_is_one_line(tmp_path):
+    (tmp_path / "sound.mkv").write_bytes(b"no video at all")
+    with pytest.raises(DerainError, match=r"sound.mkv cannot be copied as it is \(.*\); measure on another --source"):
+        transcode.copy_through_pyav(tmp_path / "sound.mkv", tmp_path / "o.mp4", encoder="libx264", options={})

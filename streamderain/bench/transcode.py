@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.error import FFmpegError
 
 from streamderain.errors import DerainError
 
@@ -30,7 +31,19 @@ def copy_through_pyav(
 
     Returns:
         Frames written.
+
+    Raises:
+        DerainError: FFmpeg cannot copy this video as it is.
     """
+    try:
+        return _copied(clip, output, encoder, options, frames)
+    except (FFmpegError, OSError) as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DerainError(f"{clip} cannot be copied as it is ({reason}); measure on another --source") from None
+
+
+def _copied(clip: Path, output: Path, encoder: str, options: Mapping[str, str], frames: int | None) -> int:
+    """See copy_through_pyav."""
     count = 0
     with av.open(f"file:{clip.absolute()}") as source, av.open(f"file:{output.absolute()}", "w") as target:
         video: Any = source.streams.video[0]
