@@ -29,8 +29,8 @@ def missing(device: str) -> str | None:
 
     try:
         cpp_builder.get_cpp_compiler()
-    except (exc.InvalidCxxCompiler, RuntimeError):
-        return "torch.compile needs a C++ compiler; install g++ or clang++"
+    except (exc.InvalidCxxCompiler, RuntimeError, OSError):  # the last where CXX names no program
+        return "torch.compile needs a C++ compiler; install g++, or name one that is here in the variable CXX"
     return None
 
 

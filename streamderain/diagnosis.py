@@ -124,7 +124,7 @@ def backends(*, compiler: str | None, cuda: bool, tensorrt: str | None) -> list[
     if compiler:
         found.append(Finding("backends", "compile", "ok", f"C++ compiler {compiler}"))
     else:
-        advice = "install g++ or clang (on Windows: Visual Studio's C++ tools)"
+        advice = "install g++ (on Windows: Visual Studio's C++ tools), or name a compiler that is here in CXX"
         found.append(Finding("backends", "compile", "missing", "no C++ compiler", advice))
     if cuda and tensorrt:
         return [*found, Finding("backends", "tensorrt", "ok", f"torch-tensorrt {tensorrt}")]

@@ -26,7 +26,7 @@ ENCODERS = ("libx264", "libx265", "libsvtav1", "ffv1", "h264_nvenc", "hevc_nvenc
 DECODERS = {"h264": "h264", "hevc": "hevc", "vp9": "vp9", "av1": "libdav1d"}  # FFmpeg's own av1 is for hardware only
 HARDWARE_DECODERS = ("h264", "hevc")
 CAMERA_INDICES = range(4)
-COMPILERS = ("g++", "clang++", "cl")
+COMPILERS = {"win32": "cl", "darwin": "clang++"}  # that torch.compile asks for without CXX; g++ elsewhere
 UNUSABLE = (ImportError, OSError, RuntimeError, ValueError, AttributeError)  # what a broken installation raises
 
 
@@ -104,7 +104,7 @@ def _backends() -> list[Finding]:
     import torch
 
     cuda = torch.cuda.is_available()  # asked first: without CUDA even looking into torch_tensorrt makes it fail
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX") or COMPILERS[0], *COMPILERS))), None)
+    compiler = shutil.which(os.environ.get("CXX", COMPILERS.get(sys.platform, "g++")))
     tensorrt = installed("torch-tensorrt") if cuda and find_spec("torch_tensorrt") else None
     return diagnosis.backends(compiler=compiler, cuda=cuda, tensorrt=tensorrt)
 

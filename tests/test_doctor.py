@@ -152,6 +152,15 @@ def test_tensorrt_is_not_looked_for_without_cuda(monkeypatch):
     assert "torch_tensorrt" not in sys.modules
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere torch.compile looks for another compiler")
+@pytest.mark.parametrize("cxx, status", [("", "missing"), ("clang++", "ok"), ("/gone/g++", "missing")])
+def test_the_compiler_is_the_one_that_torch_would_take(monkeypatch, tmp_path, cxx, status):
+    (tmp_path / "clang++").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CXX", cxx)
+    assert probes._backends()[1].status == status
+
+
 def test_libraries_in_c_are_kept_quiet(capfd):
     with probes._quiet():
         os.write(2, b"x265 [info]: far too much\n")

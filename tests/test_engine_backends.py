@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 import types
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import torch._inductor.config
 from engine_fakes import FakeTensorRT, single, stream
 from numpy.testing import assert_allclose
 
+import streamderain
 from streamderain import backends, compiled, engine, tensorrt, trial
 from streamderain.backends import Choice, choose
 from streamderain.cli.common import BACKENDS
@@ -23,6 +25,8 @@ from streamderain.engine_cache import EngineFiles
 from streamderain.errors import DerainError
 from streamderain.tensorrt import TALL, WIDE
 from streamderain.tensorrt_network import TensorRTNetwork
+
+ROOT = Path(streamderain.__file__).parent.parent
 
 
 # --- the choice ---
@@ -108,12 +112,23 @@ def test_tensorrt_rtx_is_not_taken_on_a_data_centre_gpu(monkeypatch, rtx, capabi
 
 def test_a_machine_without_compiler_is_told_what_to_install(monkeypatch):
     with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}):
-        assert compiled.missing("cpu") == "torch.compile needs a C++ compiler; install g++ or clang++"
+        advice = "install g++, or name one that is here in the variable CXX"
+        assert compiled.missing("cpu") == f"torch.compile needs a C++ compiler; {advice}"
     monkeypatch.setattr("torch.utils._triton.has_triton", lambda: False)
     assert "needs Triton" in compiled.missing("cuda")
 
 
 # --- the trial ---
+@pytest.mark.skipif(sys.platform == "win32", reason="CXX is read in another way there")
+@pytest.mark.parametrize("cxx", ["", "/dev/null", "/gone/g++"])
+def test_a_compiler_that_is_no_program_is_none(cxx):
+    code = "from streamderain import compiled; print(compiled.missing('cpu'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "CXX": cxx}, cwd=ROOT, capture_output=True, text=True
+    )  # fmt: skip
+    assert done.stdout.startswith("torch.compile needs a C++ compiler"), done.stderr
+
+
 def test_the_drawn_frame_shows_rain_and_companions():
     for model, shape in ((stream(), (48, 64, 96)), (single(), (3, 128, 192))):
         frame = trial.drawn_frame(model)
