@@ -2,6 +2,10 @@
 from importlib import import_module as _import_module
 from typing import Any as _Any
 
+from streamderain.core.kernel_cache import ensure_place as _ensure_place
+
+_ensure_place()  # before Numba is imported
+
 _HOMES = {  # imported when asked for: a derainer needs none of what only training uses
     "AsymmetricContrastiveLoss": "contrast",
     "BlurPool": "blur",
