@@ -67,9 +67,11 @@ class Engine:
         digest = "" if choice.backend == "eager" else weights_digest(model)  # before their precision changes
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         plain = entrance(model.to(self.device, self._dtype))
+        keeps = choice.backend != "eager"  # eager needs no home
+        folder = Path(cache_dir) if cache_dir else default_folder() if keeps else Path()
         prepared = backends.prepare(
             choice, model, plain, device=self.device, digest=digest,
-            folder=Path(cache_dir) if cache_dir else default_folder(), tell=tell,
+            folder=folder, tell=tell,
         )  # fmt: skip
         self.backend, self._kept = prepared.backend, prepared.kept
         features = model.before_context if isinstance(model, StreamGenerator) else model

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from streamderain._version import __version__
 from streamderain.core.checkpoint import CheckpointError, Generator, load_tensors, save_tensors
+from streamderain.errors import DerainError
 
 VARIABLE = "STREAMDERAIN_CACHE"
 FORMAT = 1  # of the files here; another number makes all of them strangers
@@ -25,9 +26,22 @@ class BrokenEngine(Exception):
 
 
 def default_folder() -> Path:
-    """$STREAMDERAIN_CACHE, else `streamderain` in the folder that this platform keeps caches in."""
+    """$STREAMDERAIN_CACHE, else `streamderain` in the folder that this platform keeps caches in.
+
+    Raises:
+        DerainError: the user has no home to look in.
+    """
     if given := os.environ.get(VARIABLE):
         return Path(given)
+    try:
+        return _of_this_platform()
+    except RuntimeError:  # of Path.home
+        advice = f"set {VARIABLE} or give --cache-dir"
+        raise DerainError(f"there is no home folder for compiled networks; {advice}") from None
+
+
+def _of_this_platform() -> Path:
+    """See default_folder."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "streamderain"
     if sys.platform == "darwin":

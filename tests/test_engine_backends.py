@@ -314,6 +314,18 @@ def test_without_anybody_to_tell_it_is_logged(tmp_path, model, fake, on_gpu, cap
     assert [record.message.split()[0] for record in caplog.records] == ["building", "built"]
 
 
+def test_without_a_home_eager_runs_and_compile_says_what_to_set(tmp_path, model, monkeypatch, lacks):
+    def none():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("STREAMDERAIN_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", none)
+    assert Engine(model, "cpu", backend="eager").backend == "eager"
+    with pytest.raises(DerainError, match=r"no home folder .* set STREAMDERAIN_CACHE or give --cache-dir"):
+        Engine(model, "cpu", backend="compile")
+
+
 def test_eager_tells_and_keeps_nothing(tmp_path, model):
     told = []
     made = Engine(model, "cpu", cache_dir=tmp_path / "none", tell=told.append)
