@@ -19,4 +19,4 @@ def occupy_closed_streams() -> None:
             if os.name == "posix":
                 os.set_inheritable(number, True)  # or a child's is closed again
     if sys.stderr is None:
-        sys.stderr = sys.__stderr__ = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # as long as we run
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # as long as we run
