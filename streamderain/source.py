@@ -1,6 +1,7 @@
 """A video as a source of frames: its description, its time, and what of it is read. FFmpeg's side is in video.py."""
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -262,13 +263,16 @@ class VideoSource:
 
     def _describe(self, picture: Any) -> VideoInfo:
         stream = self._reader.stream()
-        seconds, frames = self._reader.length()
-        if seconds is not None and (self.shift or self.end is not None):
-            rest = max(0.0, seconds - float(self._limits.start or 0))
-            seconds, frames = min(rest, float(self._limits.duration or rest)), None
-        rate = stream.average_rate or None
-        if frames is None and seconds is not None and rate:
-            frames = max(1, round(seconds * rate))
+        length, frames = self._reader.length()
+        seconds, rate = length, stream.average_rate or None
+        start, duration = Fraction(self._limits.start or 0), self._limits.duration
+        if seconds is not None and (start or duration):
+            rest = max(0.0, seconds - float(start))
+            seconds, frames = min(rest, float(duration or rest)), None
+        if frames is None and length is not None and rate:  # one that begins within the part is in, ended or not
+            last = round(length * rate)
+            last = min(last, math.ceil((start + duration) * rate)) if duration else last
+            frames = max(1, last - math.ceil(start * rate))
         return VideoInfo(
             picture.width, picture.height, rate, frames, seconds, stream.name, surfaces.name_of(picture),
             stream.sample_aspect_ratio or Fraction(1), picture.rotation, picture.time_base, self._film.interlaced,

@@ -194,11 +194,15 @@ def test_start_and_duration(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(
-    "start, duration, frames", [(0.08, None, 8), (None, 0.08, 2), (0.12, 0.16, 4), (0.081, None, 7)]
+    "start, duration, frames",
+    [(0.08, None, 8), (None, 0.08, 2), (0.12, 0.16, 4), (0.081, None, 7), (None, 0.1, 3), (0.02, 0.1, 2), (0.2, 9, 5)],
 )
 def test_a_frame_exactly_at_the_start_is_in_and_at_the_end_is_out(tmp_path, start, duration, frames):
-    _, part = read(clips.clip(tmp_path / "in.mkv"), start=start, duration=duration)
-    assert len(part) == frames
+    path = clips.clip(tmp_path / "in.mkv")
+    _, part = read(path, start=start, duration=duration)
+    source = open_video(path, start=start, duration=duration)
+    assert len(part) == source.info.frames == frames
+    source.close()
 
 
 def test_start_behind_the_end(tmp_path):
