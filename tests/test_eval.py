@@ -248,6 +248,7 @@ def test_command_writes_table_figures_and_page(folders, fake):
     given = {"profile": "tiny", "device": "auto", "model": None, "strength": 0.5, "backend": "auto", "cache_dir": None}
     assert fake.options.items() >= given.items()
     assert "rain-3.png" in result.output and "+6.02" in result.output and "mean" in result.output
+    assert not set("│┃┏") & set(result.output)  # plain columns, as README shows them and other programs read them
 
     document = json.loads((folders / "out.json").read_text())
     assert [each["name"] for each in document["files"]] == ["rain-1.png", "rain-2.png", "rain-3.png"]

@@ -167,13 +167,12 @@ def _print_table(rows: list[Row], mean: Row) -> None:
         console.width = 120  # a log has no edge to keep to
     worst = sorted(rows, key=lambda row: row.merit)[:WORST]
     title = f"{len(rows)} pictures" + (f", the worst {len(worst)}" if len(worst) < len(rows) else ", worst first")
-    table = Table(title=title, title_justify="left", show_footer=False)
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("picture", overflow="fold")
     for name in ("input Y", "output Y", "gain", "input RGB", "output RGB", "flicker"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in worst:
         table.add_row(*_cells(row))
-    table.add_section()
     table.add_row(*_cells(mean), style="bold")
     console.print(table)
     console.print("PSNR in dB / SSIM; flicker in grey levels, input > output (truth)", style="dim", highlight=False)
