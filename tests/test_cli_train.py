@@ -243,11 +243,17 @@ def test_the_weights_of_any_method_derain_a_picture(tmp_path, folders, method):
 def test_all_settings_are_listed(method):
     result = CliRunner().invoke(main, ["train", method, "--list-settings"])
     assert result.exit_code == 0
-    listed = dict(line.split(" = ", 1) for line in result.stdout.splitlines())
+    plain, *presets = result.stdout.split("# --preset ")
+    listed = dict(line.split(" = ", 1) for line in plain.splitlines())
     kind = method_class(method).config_type
     assert listed.keys() == as_dict(kind()).keys()
     assert configured(kind, listed) == kind()  # each is written as --set takes it
     assert "None" not in listed.values() and listed["optim.disc_lr"] == "none"
+    for preset in presets:
+        name, *lines = preset.splitlines()
+        changed = dict(line.removeprefix("#   ").split(" = ", 1) for line in lines)
+        assert configured(kind, changed) == configured(kind, method_class(method).presets[name])
+    assert len(presets) == len(method_class(method).presets)
 
 
 def test_the_nearest_setting_is_named(folders):

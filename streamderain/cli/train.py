@@ -54,7 +54,8 @@ def _options(method: str) -> list[Callable[..., Any]]:
         click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
                      help="Any other setting, such as crop_size=96 or optim.lr=5e-4. May be given several times."),
         click.option("--list-settings", is_flag=True, is_eager=True, expose_value=False,
-                     callback=_lister(method), help="Print all settings with their defaults."),
+                     callback=_lister(method),
+                     help="Print all settings with their defaults, and what each preset changes."),
     ]  # fmt: skip
 
 
@@ -64,15 +65,20 @@ def _lister(method: str) -> Callable[[click.Context, click.Parameter, bool], Non
             from streamderain.trainers import method_class
             from streamderain.trainers.config import as_dict
 
-            for key, value in as_dict(method_class(method).config_type()).items():
+            kind = method_class(method)
+            for key, value in as_dict(kind.config_type()).items():
                 click.echo(f"{key} = {_as_set_takes_it(value)}")
+            for name, settings in kind.presets.items():
+                click.echo(f"# --preset {name}")
+                for key, value in settings.items():
+                    click.echo(f"#   {key} = {_as_set_takes_it(value)}")
             ctx.exit()
 
     return show
 
 
 def _as_set_takes_it(value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return ",".join(map(_as_set_takes_it, value))
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
