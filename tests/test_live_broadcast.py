@@ -152,7 +152,7 @@ def test_a_key_frame_every_two_seconds_and_when_asked(ticks):
 @pytest.mark.parametrize("choice, words", [
     (Choice("nonsense"), "there is no encoder nonsense"),
     (Choice("aac"), "does not encode video"),
-    (Choice(preset="nonsense"), "does not start"),
+    (Choice(preset="nonsense"), "libx264 has no preset .nonsense.; give --preset ultrafast"),
     (Choice("mjpeg", crf=3), "choose another --encoder"),
 ])  # fmt: skip
 def test_an_encoder_that_does_not_work_is_refused(choice, words):
